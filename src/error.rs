@@ -1,0 +1,154 @@
+//! One error type for the whole crate.
+//!
+//! The one idea: an error names what was wrong *and the value that was wrong*, so that the message
+//! alone is enough to find the mistake. No function of this crate panics on data.
+
+/// What went wrong, with the offending value, its index, or the limit that it passed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A scale must be finite, positive and normal, and small enough that each code dequantizes to
+    /// a finite number.
+    #[error(
+        "the scale {scale:e} is unusable: it must be a positive, normal f32, \
+         and every code must dequantize to a finite number"
+    )]
+    InvalidScale {
+        /// The refused scale.
+        scale: f32,
+    },
+
+    /// A zero point must be one of the range's own codes.
+    #[error("the zero point {zero_point} lies outside the integer range {min}..={max}")]
+    ZeroPointOutOfRange {
+        /// The refused zero point.
+        zero_point: i64,
+        /// The smallest code of the range.
+        min: i32,
+        /// The largest code of the range.
+        max: i32,
+    },
+
+    /// Codes have 2 to 8 bits, or 16.
+    #[error("{bits}-bit codes are not supported: choose 2 to 8 bits, or 16")]
+    UnsupportedBits {
+        /// The refused width.
+        bits: u32,
+    },
+
+    /// The elements to quantize cannot hold the codes of the range.
+    #[error(
+        "codes {min}..={max} do not fit the storage type, which holds {storage_min}..={storage_max}"
+    )]
+    RangeDoesNotFit {
+        /// The smallest code of the range.
+        min: i32,
+        /// The largest code of the range.
+        max: i32,
+        /// The smallest value of the storage type.
+        storage_min: i32,
+        /// The largest value of the storage type.
+        storage_max: i32,
+    },
+
+    /// A range cannot be read off no values at all.
+    #[error("no values: at least one is needed to choose a range")]
+    Empty,
+
+    /// NaN has no code.
+    #[error("the value at index {index} is NaN, which has no code")]
+    NotANumber {
+        /// Position of the first NaN, counted in row-major order.
+        index: usize,
+    },
+
+    /// Infinity saturates when it is quantized, but no finite range contains it.
+    #[error("the value at index {index} is {value}: a range must be finite")]
+    NotFinite {
+        /// Position of the first such value, counted in row-major order.
+        index: usize,
+        /// The value: an infinity or NaN.
+        value: f32,
+    },
+
+    /// A range's lower end lies above its upper end, or is NaN or infinite.
+    #[error("[{lo}, {hi}] is not a range: both ends must be finite, the lower end first")]
+    InvalidRange {
+        /// The lower end that was given.
+        lo: f32,
+        /// The upper end that was given.
+        hi: f32,
+    },
+
+    /// The width of the range is not an f32.
+    #[error("the range [{lo:e}, {hi:e}] is too wide: its width overflows f32")]
+    RangeTooWide {
+        /// Lower end.
+        lo: f32,
+        /// Upper end.
+        hi: f32,
+    },
+
+    /// Two buffers that belong together differ in length.
+    #[error("{what}: expected {expected} elements, got {actual}")]
+    LengthMismatch {
+        /// Which buffer.
+        what: &'static str,
+        /// The length that it should have.
+        expected: usize,
+        /// The length that it has.
+        actual: usize,
+    },
+
+    /// Two shapes that belong together differ.
+    #[error("{what}: expected shape {expected:?}, got {actual:?}")]
+    ShapeMismatch {
+        /// Which array.
+        what: &'static str,
+        /// The shape that it should have.
+        expected: Vec<usize>,
+        /// The shape that it has.
+        actual: Vec<usize>,
+    },
+
+    /// The axis does not exist in this tensor.
+    #[error("axis {axis} does not exist in a tensor of shape {shape:?}")]
+    AxisOutOfRange {
+        /// The axis asked for.
+        axis: usize,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+
+    /// A code that is not in its range.
+    #[error("the code {code} at index {index} lies outside the integer range {min}..={max}")]
+    CodeOutOfRange {
+        /// Position of the code.
+        index: usize,
+        /// The code.
+        code: i32,
+        /// The smallest code of the range.
+        min: i32,
+        /// The largest code of the range.
+        max: i32,
+    },
+
+    /// The pairs of one tensor have different integer ranges.
+    #[error("the pairs of one tensor must have one integer range, but it has {first} and {other}")]
+    MixedRanges {
+        /// The first pair's range.
+        first: String,
+        /// A later pair's range.
+        other: String,
+    },
+
+    /// Groups hold at least one element.
+    #[error("a group needs at least one element, got the size {size}")]
+    InvalidGroupSize {
+        /// The refused size.
+        size: usize,
+    },
+}
+
+/// The crate's result type.
+pub type Result<T> = std::result::Result<T, Error>;

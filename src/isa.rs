@@ -1,0 +1,162 @@
+//! Instruction sets, and which of them a CPU has.
+//!
+//! The one idea: choosing is a pure function of a feature set ([`Isa::best_for`]), so the choice
+//! can be tested for machines that are not at hand. That *this* CPU has an instruction set is
+//! proved by a value that only detection can make: see the `Kernel` types. Chapter 16.
+
+/// An instruction set that this crate has kernels for. All variants exist on every target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// x86-64 with AVX-512 F, BW, VL and VNNI: `vpdpbusd` on 64 bytes.
+    Avx512Vnni,
+    /// x86-64 with AVX2 and AVX-VNNI: `vpdpbusd` on 32 bytes.
+    AvxVnni,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// AArch64 with the dot-product extension: `sdot` and `udot`.
+    NeonDotprod,
+    /// Plain Rust, on any CPU.
+    Portable,
+}
+
+impl Isa {
+    /// Every instruction set, the most capable first.
+    pub const ALL: [Self; 5] = [
+        Self::Avx512Vnni,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::NeonDotprod,
+        Self::Portable,
+    ];
+
+    /// The name that the environment variable `FEWER_BITS_ISA` and the benches use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512Vnni => "avx512vnni",
+            Self::AvxVnni => "avxvnni",
+            Self::Avx2 => "avx2",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Whether a CPU with these features can run it.
+    pub const fn runs_on(self, cpu: Features) -> bool {
+        match self {
+            Self::Avx512Vnni => cpu.avx2 && cpu.fma && cpu.avx512 && cpu.avx512vnni,
+            Self::AvxVnni => cpu.avx2 && cpu.fma && cpu.avxvnni,
+            Self::Avx2 => cpu.avx2 && cpu.fma,
+            Self::NeonDotprod => cpu.dotprod,
+            Self::Portable => true,
+        }
+    }
+
+    /// The most capable instruction set of a CPU with these features.
+    pub fn best_for(cpu: Features) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.runs_on(cpu))
+            .unwrap_or(Self::Portable)
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The CPU features that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// AVX2.
+    pub avx2: bool,
+    /// Fused multiply-add.
+    pub fma: bool,
+    /// AVX-512 F, BW and VL together.
+    pub avx512: bool,
+    /// AVX-512 VNNI.
+    pub avx512vnni: bool,
+    /// AVX-VNNI, the VEX-encoded form.
+    pub avxvnni: bool,
+    /// AArch64 dot product.
+    pub dotprod: bool,
+}
+
+impl Features {
+    /// What this CPU has.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            Self {
+                avx2: is_x86_feature_detected!("avx2"),
+                fma: is_x86_feature_detected!("fma"),
+                avx512: is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl"),
+                avx512vnni: is_x86_feature_detected!("avx512vnni"),
+                avxvnni: is_x86_feature_detected!("avxvnni"),
+                ..Self::default()
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            Self {
+                dotprod: std::arch::is_aarch64_feature_detected!("dotprod"),
+                ..Self::default()
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_instruction_set_of_machines_that_are_not_here() {
+        let haswell = Features {
+            avx2: true,
+            fma: true,
+            ..Features::default()
+        };
+        let alder_lake = Features {
+            avxvnni: true,
+            ..haswell
+        };
+        let skylake_x = Features {
+            avx512: true,
+            ..haswell
+        };
+        let ice_lake = Features {
+            avx512vnni: true,
+            ..skylake_x
+        };
+        let neoverse_n1 = Features {
+            dotprod: true,
+            ..Features::default()
+        };
+        let chosen = [
+            Features::default(),
+            haswell,
+            alder_lake,
+            skylake_x,
+            ice_lake,
+            neoverse_n1,
+        ]
+        .map(Isa::best_for);
+        assert_eq!(
+            chosen,
+            [
+                Isa::Portable,
+                Isa::Avx2,
+                Isa::AvxVnni,
+                Isa::Avx2,
+                Isa::Avx512Vnni,
+                Isa::NeonDotprod
+            ]
+        );
+    }
+}

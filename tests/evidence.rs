@@ -1,0 +1,48 @@
+//! Every file in `book/evidence/` is what its program makes.
+
+/// Runs each named experiment of `book/experiments/` again. A new experiment is named here and, as
+/// an `[[example]]`, in `Cargo.toml`.
+macro_rules! experiments {
+    ($($name:ident: $path:literal),* $(,)?) => {
+        $(
+            #[path = $path]
+            #[allow(dead_code)]
+            mod $name;
+        )*
+
+        /// One test an experiment, so that a failure names it and cores share the work.
+        mod evidence_is_what_its_program_makes {
+            $(
+                #[test]
+                fn $name() {
+                    let found = super::$name::support::differences(super::$name::run).unwrap();
+                    assert!(found.is_empty(), "run the example again, or mend it: {found:#?}");
+                }
+            )*
+        }
+
+        /// The names of all files that the experiments make.
+        fn files_made() -> Vec<String> {
+            let mut files = Vec::new();
+            $(files.extend($name::support::names($name::run).unwrap());)*
+            files
+        }
+    };
+}
+
+experiments! {
+    ch04_five_numbers: "../book/experiments/ch04_five_numbers.rs",
+}
+
+#[test]
+fn no_evidence_is_left_from_a_program_that_is_gone() {
+    let made = files_made();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/book/evidence");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            made.contains(&name),
+            "no experiment makes book/evidence/{name}"
+        );
+    }
+}
