@@ -80,8 +80,9 @@ pub enum Error {
         hi: f32,
     },
 
-    /// The width of the range is not an f32.
-    #[error("the range [{lo:e}, {hi:e}] is too wide: its width overflows f32")]
+    /// The width of the range, or the real number that one of its codes would stand for, is not
+    /// an f32.
+    #[error("the range [{lo:e}, {hi:e}] is too wide: its steps overflow f32")]
     RangeTooWide {
         /// Lower end.
         lo: f32,

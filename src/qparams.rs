@@ -176,13 +176,16 @@ impl QParams {
 
     /// The pair that spreads `range` over the real interval \[`lo`, `hi`\], widened to contain 0.
     ///
-    /// s = (hi − lo) / (q_max − q_min) and z = round(q_min − lo / s), in f32 as ONNX's
-    /// `DynamicQuantizeLinear` computes them. If every value is 0, the scale is 1. If s would be
-    /// subnormal, it is [`f32::MIN_POSITIVE`] instead, which covers more than was asked for.
+    /// s = (hi − lo) / (q_max − q_min) and z = q_min − round(lo / s), in f32 as ONNX's
+    /// `DynamicQuantizeLinear` computes them. Then |x − x̂| ≤ s/2 for each x of the interval, up
+    /// to rounding in f32 (the laws in `tests/laws` derive how much).
+    ///
+    /// If `lo` and `hi` are 0, the scale is 1. If s would be subnormal, it is
+    /// [`f32::MIN_POSITIVE`] instead, which covers more than was asked for.
     ///
     /// # Errors
     /// [`Error::InvalidRange`] if an end is NaN or infinite, or `lo > hi`;
-    /// [`Error::RangeTooWide`] if `hi − lo` overflows f32, or would once it is dequantized.
+    /// [`Error::RangeTooWide`] if `hi − lo`, or the real number of a code, overflows f32.
     // ANCHOR: affine
     pub fn affine(lo: f32, hi: f32, range: QRange) -> Result<Self> {
         if !(lo.is_finite() && hi.is_finite() && lo <= hi) {
@@ -192,8 +195,8 @@ impl QParams {
         if !(hi - lo).is_finite() {
             return Err(Error::RangeTooWide { lo, hi });
         }
-        let scale = usable_scale((hi - lo) / range.steps() as f32);
-        let zero_point = (range.min as f32 - lo / scale).round_ties_even() as i32;
+        let scale = usable_scale(hi - lo, range.steps());
+        let zero_point = range.min - (lo / scale).round_ties_even() as i32;
         let zero_point = zero_point.clamp(range.min, range.max);
         Self::new(scale, zero_point, range).map_err(|_| Error::RangeTooWide { lo, hi })
     }
@@ -202,9 +205,11 @@ impl QParams {
     /// The pair whose zero point is the range's [`center`](QRange::center) and whose codes reach
     /// ±`absmax` on both sides: s = absmax / (q_max − z).
     ///
+    /// If `absmax` is 0, the scale is 1; if s would be subnormal, it is [`f32::MIN_POSITIVE`].
+    ///
     /// # Errors
     /// [`Error::InvalidRange`] if `absmax` is negative, NaN or infinite;
-    /// [`Error::RangeTooWide`] if a code would dequantize to infinity.
+    /// [`Error::RangeTooWide`] if the real number of a code overflows f32.
     // ANCHOR: symmetric
     pub fn symmetric(absmax: f32, range: QRange) -> Result<Self> {
         let (lo, hi) = (-absmax, absmax);
@@ -212,7 +217,7 @@ impl QParams {
             return Err(Error::InvalidRange { lo, hi });
         }
         let zero_point = range.center();
-        let scale = usable_scale(absmax / (range.max - zero_point) as f32);
+        let scale = usable_scale(absmax, range.max - zero_point);
         Self::new(scale, zero_point, range).map_err(|_| Error::RangeTooWide { lo, hi })
     }
     // ANCHOR_END: symmetric
@@ -269,7 +274,8 @@ impl QParams {
 
     /// The real number that `code` stands for: s·(q − z), rounded once to f32.
     ///
-    /// Any integer is accepted, as in ONNX; codes of the range give finite numbers.
+    /// Codes of the range give finite numbers. Any other integer is accepted, as in ONNX; beyond
+    /// 2²⁴ steps the difference q − z is itself rounded to f32 first.
     // ANCHOR: dequantize
     #[inline]
     pub fn dequantize(self, code: i32) -> f32 {
@@ -286,11 +292,12 @@ impl QParams {
     }
 }
 
-/// A scale that may divide: 0 (all values are 0) becomes 1, a subnormal scale the smallest normal.
-fn usable_scale(scale: f32) -> f32 {
-    if scale == 0.0 {
+/// The scale that spreads `steps` steps over `width`. It must be able to divide, so it is 1 where
+/// the width is 0 (all values are 0), and never subnormal.
+fn usable_scale(width: f32, steps: i32) -> f32 {
+    if width == 0.0 {
         1.0
     } else {
-        scale.max(f32::MIN_POSITIVE)
+        (width / steps as f32).max(f32::MIN_POSITIVE)
     }
 }
