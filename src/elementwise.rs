@@ -42,6 +42,13 @@ macro_rules! impl_code {
 }
 impl_code!(i8 => QRange::I8, u8 => QRange::U8, i16 => QRange::I16, u16 => QRange::U16);
 
+impl QRange {
+    /// Whether `T` can store each code of the range.
+    pub(crate) fn fits<T: Code>(self) -> bool {
+        T::STORAGE.contains(self.min()) && T::STORAGE.contains(self.max())
+    }
+}
+
 /// The element-wise operations of one instruction set. Having one is the proof that the CPU can
 /// run it.
 ///
@@ -89,7 +96,7 @@ impl Kernel {
     pub fn quantize<T: Code>(self, params: QParams, x: &[f32], out: &mut [T]) -> Result<()> {
         same_length("codes", x.len(), out.len())?;
         let (range, storage) = (params.range(), T::STORAGE);
-        if !(storage.contains(range.min()) && storage.contains(range.max())) {
+        if !range.fits::<T>() {
             return Err(Error::RangeDoesNotFit {
                 min: range.min(),
                 max: range.max(),

@@ -4,31 +4,19 @@
 //! pair, and stores the codes in the smallest type that holds them; 4-bit codes are packed two to a
 //! byte. Chapters 4 and 12.
 
+mod codes;
 mod packed4;
+mod runs;
 
+pub use codes::Codes;
 pub use packed4::Packed4;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use crate::elementwise::{Code, Kernel};
+use crate::elementwise::Code;
 use crate::error::{Error, Result};
 use crate::qparams::{QParams, QRange};
 use crate::scheme::{Granularity, Scheme};
-
-/// The stored codes, in row-major order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Codes {
-    /// Signed codes of up to 8 bits.
-    I8(Vec<i8>),
-    /// Unsigned codes of up to 8 bits.
-    U8(Vec<u8>),
-    /// Signed 16-bit codes.
-    I16(Vec<i16>),
-    /// Unsigned 16-bit codes.
-    U16(Vec<u16>),
-    /// 4-bit codes, two to a byte.
-    Packed4(Packed4),
-}
 
 /// A quantized tensor: codes, shape, and one [`QParams`] for each group of elements that shares
 /// one.
@@ -56,54 +44,38 @@ impl QTensor {
     /// A tensor that is not in row-major order is copied first.
     ///
     /// # Errors
-    /// [`Error::Empty`] if `x` has no elements; [`Error::NotFinite`] with the first NaN or infinity
-    /// of the first group that has one, by its row-major index in `x`; and what
-    /// [`Granularity::params_shape`] and [`Scheme::params`] refuse.
+    /// As [`choose_params`].
     pub fn quantize(x: ArrayViewD<'_, f32>, scheme: Scheme) -> Result<Self> {
+        let x = x.as_standard_layout();
         let params = choose_params(x.view(), scheme)?;
-        Self::quantize_with(x, scheme.granularity, params)
+        Self::quantize_with(x.view(), scheme.granularity, params)
     }
 
     /// Quantizes with pairs that were chosen before, in the order of
-    /// [`Granularity::params_shape`].
+    /// [`Granularity::params_shape`]. Values beyond the ends of a range saturate, infinities too.
+    ///
+    /// A tensor without elements gives a tensor without codes.
     ///
     /// # Errors
     /// [`Error::LengthMismatch`] if the number of pairs is wrong; [`Error::MixedRanges`] if the
-    /// pairs are not all of one integer range; [`Error::NotANumber`] with the first NaN.
+    /// pairs are not all of one integer range; [`Error::NotANumber`] with the row-major index of
+    /// the first NaN; and what [`Granularity::params_shape`] refuses.
     pub fn quantize_with(
         x: ArrayViewD<'_, f32>,
         granularity: Granularity,
         params: Vec<QParams>,
     ) -> Result<Self> {
         let shape = x.shape().to_vec();
-        check_params(granularity, &shape, &params)?;
+        let range = check_params(granularity, &shape, &params)?;
         let x = x.as_standard_layout();
-        let values = x.as_slice().unwrap_or_default();
-        let range = params.first().map_or(QRange::I8, |p| p.range());
-        let codes = match range {
-            _ if is_four_bit(range) => {
-                let packed = if range.min() < 0 {
-                    let codes: Vec<i8> = quantize_runs(values, &shape, granularity, &params)?;
-                    Packed4::from_codes(range, codes.iter().map(|&c| c.into()))?
-                } else {
-                    let codes: Vec<u8> = quantize_runs(values, &shape, granularity, &params)?;
-                    Packed4::from_codes(range, codes.iter().map(|&c| c.into()))?
-                };
-                Codes::Packed4(packed)
-            }
-            _ if fits::<i8>(range) => {
-                Codes::I8(quantize_runs(values, &shape, granularity, &params)?)
-            }
-            _ if fits::<u8>(range) => {
-                Codes::U8(quantize_runs(values, &shape, granularity, &params)?)
-            }
-            _ if fits::<i16>(range) => {
-                Codes::I16(quantize_runs(values, &shape, granularity, &params)?)
-            }
-            _ => Codes::U16(quantize_runs(values, &shape, granularity, &params)?),
+        let source = runs::Values {
+            values: x.as_slice().unwrap_or_default(),
+            shape: &shape,
+            granularity,
+            params: &params,
         };
         Ok(Self {
-            codes,
+            codes: Codes::store(range, source)?,
             shape,
             granularity,
             params,
@@ -133,13 +105,7 @@ impl QTensor {
 
     /// The codes as plain integers, in row-major order.
     pub fn to_codes(&self) -> Vec<i32> {
-        match &self.codes {
-            Codes::I8(codes) => codes.iter().map(|c| c.code()).collect(),
-            Codes::U8(codes) => codes.iter().map(|c| c.code()).collect(),
-            Codes::I16(codes) => codes.iter().map(|c| c.code()).collect(),
-            Codes::U16(codes) => codes.iter().map(|c| c.code()).collect(),
-            Codes::Packed4(packed) => packed.codes().collect(),
-        }
+        self.codes.to_vec()
     }
 
     /// The tensor's shape.
@@ -159,62 +125,35 @@ impl QTensor {
 
     /// Bytes that the codes take in memory, without the pairs.
     pub fn code_bytes(&self) -> usize {
-        match &self.codes {
-            Codes::I8(codes) => codes.len(),
-            Codes::U8(codes) => codes.len(),
-            Codes::I16(codes) => 2 * codes.len(),
-            Codes::U16(codes) => 2 * codes.len(),
-            Codes::Packed4(packed) => packed.bytes().len(),
-        }
+        self.codes.bytes()
     }
 
     fn dequantize_runs<T: Code>(&self, codes: &[T]) -> Vec<f32> {
-        let kernel = Kernel::best();
-        let mut values = vec![0.0; codes.len()];
-        let mut start = 0;
-        for run in self.granularity.runs(&self.shape) {
-            let span = start..start + run.len;
-            kernel
-                .dequantize(
-                    self.params[run.pair],
-                    &codes[span.clone()],
-                    &mut values[span],
-                )
-                .expect("a run's codes and values have one length");
-            start += run.len;
-        }
-        values
+        runs::dequantize(codes, &self.shape, self.granularity, &self.params)
     }
 }
 
-/// The pair of each group, from its smallest and largest value.
+/// The pair of each group of elements that shares one, from its smallest and largest value, in the
+/// order of [`Granularity::params_shape`].
 ///
 /// # Errors
-/// As [`QTensor::quantize`].
+/// [`Error::Empty`] if `x` has no elements; [`Error::NotFinite`] with the row-major index of the
+/// first NaN or infinity; and what [`Granularity::params_shape`] and [`Scheme::params`] refuse.
 pub fn choose_params(x: ArrayViewD<'_, f32>, scheme: Scheme) -> Result<Vec<QParams>> {
-    let pairs: usize = scheme.granularity.params_shape(x.shape())?.iter().product();
+    scheme.granularity.params_shape(x.shape())?;
     if x.is_empty() {
         return Err(Error::Empty);
     }
     let x = x.as_standard_layout();
     let values = x.as_slice().unwrap_or_default();
-    let kernel = Kernel::best();
-    let mut ends = vec![(0.0f32, 0.0f32); pairs]; // every range contains 0
-    let mut start = 0;
-    for run in scheme.granularity.runs(x.shape()) {
-        let (lo, hi) = kernel
-            .min_max(&values[start..start + run.len])
-            .map_err(|error| offset(error, start))?;
-        let (pair_lo, pair_hi) = &mut ends[run.pair];
-        (*pair_lo, *pair_hi) = (pair_lo.min(lo), pair_hi.max(hi));
-        start += run.len;
-    }
-    ends.into_iter()
+    runs::ends(values, x.shape(), scheme.granularity)?
+        .into_iter()
         .map(|(lo, hi)| scheme.params(lo, hi))
         .collect()
 }
 
-fn check_params(granularity: Granularity, shape: &[usize], params: &[QParams]) -> Result<()> {
+/// The integer range of all pairs; −128..=127 if there are none.
+fn check_params(granularity: Granularity, shape: &[usize], params: &[QParams]) -> Result<QRange> {
     let expected: usize = granularity.params_shape(shape)?.iter().product();
     if params.len() != expected {
         return Err(Error::LengthMismatch {
@@ -223,53 +162,12 @@ fn check_params(granularity: Granularity, shape: &[usize], params: &[QParams]) -
             actual: params.len(),
         });
     }
-    match params.iter().find(|p| p.range() != params[0].range()) {
-        None => Ok(()),
+    let range = params.first().map_or(QRange::I8, |pair| pair.range());
+    match params.iter().find(|pair| pair.range() != range) {
+        None => Ok(range),
         Some(other) => Err(Error::MixedRanges {
-            first: params[0].range().to_string(),
+            first: range.to_string(),
             other: other.range().to_string(),
         }),
-    }
-}
-
-fn quantize_runs<T: Code>(
-    values: &[f32],
-    shape: &[usize],
-    granularity: Granularity,
-    params: &[QParams],
-) -> Result<Vec<T>> {
-    let kernel = Kernel::best();
-    let mut codes = vec![T::default(); values.len()];
-    let mut start = 0;
-    for run in granularity.runs(shape) {
-        let span = start..start + run.len;
-        kernel
-            .quantize(params[run.pair], &values[span.clone()], &mut codes[span])
-            .map_err(|error| offset(error, start))?;
-        start += run.len;
-    }
-    Ok(codes)
-}
-
-/// Whether the codes need four bits: fewer than four are stored one to a byte.
-fn is_four_bit(range: QRange) -> bool {
-    (8..=15).contains(&range.steps())
-}
-
-fn fits<T: Code>(range: QRange) -> bool {
-    T::STORAGE.contains(range.min()) && T::STORAGE.contains(range.max())
-}
-
-/// An error inside a run, told with its index in the whole tensor.
-fn offset(error: Error, start: usize) -> Error {
-    match error {
-        Error::NotANumber { index } => Error::NotANumber {
-            index: start + index,
-        },
-        Error::NotFinite { index, value } => Error::NotFinite {
-            index: start + index,
-            value,
-        },
-        other => other,
     }
 }

@@ -39,10 +39,22 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// The shape of the array of pairs that a tensor of `shape` needs; its product is their number.
+    /// The shape of the array of pairs that a tensor of `shape` needs, in row-major order; the
+    /// product of its lengths is the number of pairs.
+    ///
+    /// ```
+    /// use fewer_bits::Granularity;
+    /// let weights = [64, 250];
+    /// let pairs = |granularity: Granularity| granularity.params_shape(&weights);
+    /// assert_eq!(pairs(Granularity::PerTensor)?, []);
+    /// assert_eq!(pairs(Granularity::PerChannel { axis: 0 })?, [64]);
+    /// assert_eq!(pairs(Granularity::PerGroup { axis: 1, size: 32 })?, [64, 8]);
+    /// # Ok::<(), fewer_bits::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::AxisOutOfRange`], [`Error::InvalidGroupSize`].
+    /// [`Error::AxisOutOfRange`] if `shape` has no such axis; [`Error::InvalidGroupSize`] if the
+    /// size of the groups is 0.
     pub fn params_shape(self, shape: &[usize]) -> Result<Vec<usize>> {
         let on_axis = |axis: usize| match shape.get(axis) {
             Some(&len) => Ok(len),
@@ -56,71 +68,80 @@ impl Granularity {
             Self::PerChannel { axis } => Ok(vec![on_axis(axis)?]),
             Self::PerGroup { size: 0, .. } => Err(Error::InvalidGroupSize { size: 0 }),
             Self::PerGroup { axis, size } => {
-                let mut groups = shape.to_vec();
-                groups[axis] = on_axis(axis)?.div_ceil(size);
-                Ok(groups)
+                let groups = on_axis(axis)?.div_ceil(size);
+                let mut pairs = shape.to_vec();
+                pairs[axis] = groups;
+                Ok(pairs)
             }
         }
     }
 
-    /// The lengths of the runs that share a pair, in row-major order of a tensor of `shape`, each
-    /// with the index of its pair.
+    /// Cuts a tensor of `shape`, in row-major order, into runs of consecutive elements, each with
+    /// the pairs of its elements.
     ///
     /// `shape` must have passed [`params_shape`](Self::params_shape).
-    pub(crate) fn runs(self, shape: &[usize]) -> Vec<Run> {
+    pub(crate) fn runs(self, shape: &[usize]) -> impl Iterator<Item = Run> + use<> {
         let count: usize = shape.iter().product();
-        if count == 0 {
-            return Vec::new();
-        }
-        let inner = |axis: usize| shape[axis + 1..].iter().product::<usize>();
-        match self {
-            Self::PerTensor => vec![Run {
-                len: count,
-                pair: 0,
-            }],
-            Self::PerChannel { axis } => (0..count / inner(axis))
-                .map(|row| Run {
-                    len: inner(axis),
-                    pair: row % shape[axis],
-                })
-                .collect(),
-            Self::PerGroup { axis, size } => grouped_runs(shape[axis], inner(axis), size, count),
-        }
+        // One step along the axis passes `inner` elements.
+        let (along, inner) = match self {
+            Self::PerTensor => (1, count),
+            Self::PerChannel { axis } | Self::PerGroup { axis, .. } => {
+                (shape[axis], shape[axis + 1..].iter().product())
+            }
+        };
+        let groups = match self {
+            Self::PerGroup { size, .. } => along.div_ceil(size),
+            _ => along,
+        };
+        let run = move |number: usize| match self {
+            Self::PerTensor => Run::shared(count, 0),
+            Self::PerChannel { .. } if inner == 1 => Run::each(along, 0),
+            Self::PerChannel { .. } => Run::shared(inner, number % along),
+            Self::PerGroup { size, .. } if inner == 1 => {
+                let group = number % groups;
+                Run::shared(size.min(along - group * size), number)
+            }
+            Self::PerGroup { size, .. } => {
+                let (block, index) = (number / along, number % along);
+                Run::each(inner, (block * groups + index / size) * inner)
+            }
+        };
+        let number = match self {
+            _ if count == 0 => 0,
+            Self::PerChannel { .. } if inner == 1 => count / along,
+            Self::PerGroup { .. } if inner == 1 => count / along * groups,
+            _ => count / inner,
+        };
+        (0..number).map(run)
     }
 }
 
-/// Consecutive elements that share the pair number `pair`.
+/// Consecutive elements of a tensor, and the numbers of their pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) len: usize,
+    /// The pair of the first element.
     pub(crate) pair: usize,
+    /// Whether all elements share that pair; else each next element has the next pair.
+    pub(crate) shared: bool,
 }
 
-/// Runs of a tensor whose axis of length `along` is cut into groups of `size`, where one step along
-/// that axis passes `inner` elements. With the axis last (`inner` = 1) a run is a whole group.
-fn grouped_runs(along: usize, inner: usize, size: usize, count: usize) -> Vec<Run> {
-    let groups = along.div_ceil(size);
-    let outer = count / (along * inner);
-    let mut runs = Vec::new();
-    for block in 0..outer {
-        if inner == 1 {
-            for group in 0..groups {
-                runs.push(Run {
-                    len: size.min(along - group * size),
-                    pair: block * groups + group,
-                });
-            }
-        } else {
-            for index in 0..along {
-                let first = (block * groups + index / size) * inner;
-                runs.extend((0..inner).map(|i| Run {
-                    len: 1,
-                    pair: first + i,
-                }));
-            }
+impl Run {
+    fn shared(len: usize, pair: usize) -> Self {
+        Self {
+            len,
+            pair,
+            shared: true,
         }
     }
-    runs
+
+    fn each(len: usize, first_pair: usize) -> Self {
+        Self {
+            len,
+            pair: first_pair,
+            shared: false,
+        }
+    }
 }
 
 /// Codes, symmetry and granularity: all that is decided before the data is seen.
@@ -169,11 +190,11 @@ impl Scheme {
     /// The pair for values that lie in \[`lo`, `hi`\].
     ///
     /// # Errors
-    /// As [`QParams::affine`] and [`QParams::symmetric`].
+    /// As [`QParams::affine`], for either symmetry.
     pub fn params(self, lo: f32, hi: f32) -> Result<QParams> {
         match self.symmetry {
             Symmetry::Asymmetric => QParams::affine(lo, hi, self.range),
-            Symmetry::Symmetric if lo <= hi => {
+            Symmetry::Symmetric if lo.is_finite() && hi.is_finite() && lo <= hi => {
                 QParams::symmetric(lo.abs().max(hi.abs()), self.range)
             }
             Symmetry::Symmetric => Err(Error::InvalidRange { lo, hi }),

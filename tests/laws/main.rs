@@ -4,6 +4,17 @@
 //! it; `u` is the unit roundoff of f32, 2⁻²⁴: a rounded result is the exact one times 1 + δ with
 //! |δ| ≤ u.
 
-mod bad_input;
+mod bad_params;
+mod bad_tensors;
+mod packed4;
 mod qparams;
+mod qtensor;
 mod strategies;
+
+/// The message of an error contains each of these.
+fn message_names(error: &fewer_bits::Error, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "`{message}` does not say `{part}`");
+    }
+}

@@ -1,6 +1,9 @@
 //! What the laws are tried on: every kind of range, ugly floats, usable pairs.
 
-use fewer_bits::{QParams, QRange};
+use fewer_bits::elementwise::Kernel;
+use fewer_bits::{Granularity, Isa, QParams, QRange, Scheme, Symmetry};
+use ndarray::ArrayD;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -9,6 +12,11 @@ pub(crate) const U: f64 = 1.0 / (1 << 24) as f64;
 
 /// The widths that codes may have.
 pub(crate) const BITS: [u32; 8] = [2, 3, 4, 5, 6, 7, 8, 16];
+
+/// The element-wise kernels that this machine can run, the portable one last.
+pub(crate) fn kernels() -> Vec<Kernel> {
+    Isa::ALL.into_iter().filter_map(Kernel::new).collect()
+}
 
 /// Signed, unsigned and narrow ranges of every width.
 pub(crate) fn any_range() -> impl Strategy<Value = QRange> {
@@ -97,5 +105,50 @@ pub(crate) fn params_and_value() -> impl Strategy<Value = (QParams, f32)> {
             1 => not_nan(),
         ];
         (Just(p), x)
+    })
+}
+
+/// Any granularity that a tensor of `shape` can have. Groups may be larger than their axis.
+pub(crate) fn any_granularity(shape: &[usize]) -> BoxedStrategy<Granularity> {
+    if shape.is_empty() {
+        return Just(Granularity::PerTensor).boxed();
+    }
+    prop_oneof![
+        Just(Granularity::PerTensor),
+        (0..shape.len()).prop_map(|axis| Granularity::PerChannel { axis }),
+        (0..shape.len(), 1usize..9).prop_map(|(axis, size)| Granularity::PerGroup { axis, size }),
+    ]
+    .boxed()
+}
+
+/// Any codes, symmetry and granularity for a tensor of `shape`.
+pub(crate) fn any_scheme(shape: &[usize]) -> impl Strategy<Value = Scheme> + use<> {
+    let symmetry = select(vec![Symmetry::Symmetric, Symmetry::Asymmetric]);
+    (any_range(), symmetry, any_granularity(shape)).prop_map(|(range, symmetry, granularity)| {
+        Scheme {
+            range,
+            symmetry,
+            granularity,
+        }
+    })
+}
+
+/// A tensor of up to four axes filled with `element`.
+pub(crate) fn any_tensor(
+    element: BoxedStrategy<f32>,
+    axis: std::ops::Range<usize>,
+) -> impl Strategy<Value = ArrayD<f32>> {
+    vec(axis, 0..5).prop_flat_map(move |shape| {
+        vec(element.clone(), shape.iter().product::<usize>())
+            .prop_map(move |values| ArrayD::from_shape_vec(&shape[..], values).unwrap())
+    })
+}
+
+/// A tensor of tame values with at least one element, and a scheme for it.
+pub(crate) fn tensor_and_scheme() -> impl Strategy<Value = (ArrayD<f32>, Scheme)> {
+    let element = prop_oneof![6 => -10.0f32..10.0, 1 => Just(0.0), 1 => tame_float()];
+    any_tensor(element.boxed(), 1..8).prop_flat_map(|x| {
+        let scheme = any_scheme(x.shape());
+        (Just(x), scheme)
     })
 }

@@ -1,14 +1,7 @@
-//! Each kind of bad input has one documented outcome, and the message names the value.
+//! Each kind of bad parameter has one documented outcome, and the message names the value.
 
-use fewer_bits::{Error, QParams, QRange};
-
-/// The message of an error contains each of these.
-fn message_names(error: &Error, parts: &[&str]) {
-    let message = error.to_string();
-    for part in parts {
-        assert!(message.contains(part), "`{message}` does not say `{part}`");
-    }
-}
+use crate::message_names;
+use fewer_bits::{Error, QParams, QRange, Scheme};
 
 #[test]
 fn a_scale_that_cannot_divide_is_refused() {
@@ -165,4 +158,17 @@ fn nan_has_no_code() {
         p.fake_quantize(-f32::NAN),
         Err(Error::NotANumber { index: 0 })
     );
+}
+
+#[test]
+fn a_scheme_refuses_what_its_pairs_refuse() {
+    let symmetric = Scheme::weights(0);
+    for scheme in [symmetric, Scheme::activations()] {
+        for (lo, hi) in [(1.0, -1.0), (f32::NEG_INFINITY, 1.0), (0.0, f32::INFINITY)] {
+            let error = scheme.params(lo, hi).unwrap_err();
+            assert_eq!(error, Error::InvalidRange { lo, hi });
+        }
+        assert!(scheme.params(f32::NAN, 0.0).is_err());
+        assert!(scheme.params(0.0, f32::NAN).is_err());
+    }
 }
