@@ -1,4 +1,5 @@
 //! Every file in `book/evidence/` is what its program makes.
+#![allow(clippy::duplicate_mod)] // each experiment is a program and brings its own `support`
 
 /// Runs each named experiment of `book/experiments/` again. A new experiment is named here and, as
 /// an `[[example]]`, in `Cargo.toml`.
@@ -31,6 +32,8 @@ macro_rules! experiments {
 }
 
 experiments! {
+    ch01_bytes: "../book/experiments/ch01_bytes.rs",
+    ch01_times: "../book/experiments/ch01_times.rs",
     ch04_five_numbers: "../book/experiments/ch04_five_numbers.rs",
 }
 

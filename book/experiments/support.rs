@@ -17,6 +17,8 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 #[derive(Default)]
 pub struct Evidence {
     files: Vec<(String, String)>,
+    timings: Vec<String>,
+    measuring: bool,
 }
 
 impl Evidence {
@@ -33,6 +35,25 @@ impl Evidence {
         self.add(name, svg);
     }
 
+    /// Adds a text or a figure that depends on the machine. `measure` runs only in the program,
+    /// never in a test, and nobody compares what it returns; it should name the machine.
+    pub fn timing(
+        &mut self,
+        name: &str,
+        measure: impl FnOnce() -> Result<String, Box<dyn Error>>,
+    ) -> Outcome {
+        self.timings.push(name.to_owned());
+        if self.measuring {
+            let content = measure()?;
+            if name.ends_with(".svg") {
+                self.figure(name, content);
+            } else {
+                self.text(name, content);
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, name: &str, mut content: String) {
         if !content.ends_with('\n') {
             content.push('\n');
@@ -43,7 +64,10 @@ impl Evidence {
 
 /// Runs an experiment as a program: prints, and writes the files to `book/evidence/`.
 pub fn write(run: fn(&mut Evidence) -> Outcome) -> Outcome {
-    let mut evidence = Evidence::default();
+    let mut evidence = Evidence {
+        measuring: true,
+        ..Evidence::default()
+    };
     run(&mut evidence)?;
     for (name, content) in &evidence.files {
         std::fs::write(folder().join(name), content)?;
@@ -58,7 +82,7 @@ pub fn write(run: fn(&mut Evidence) -> Outcome) -> Outcome {
 pub fn differences(run: fn(&mut Evidence) -> Outcome) -> Result<Vec<String>, Box<dyn Error>> {
     let mut evidence = Evidence::default();
     run(&mut evidence)?;
-    if evidence.files.is_empty() {
+    if evidence.files.is_empty() && evidence.timings.is_empty() {
         return Ok(vec!["the experiment makes no evidence at all".to_owned()]);
     }
     let mut found = Vec::new();
@@ -77,7 +101,24 @@ pub fn differences(run: fn(&mut Evidence) -> Outcome) -> Result<Vec<String>, Box
 pub fn names(run: fn(&mut Evidence) -> Outcome) -> Result<Vec<String>, Box<dyn Error>> {
     let mut evidence = Evidence::default();
     run(&mut evidence)?;
-    Ok(evidence.files.into_iter().map(|(name, _)| name).collect())
+    let compared = evidence.files.into_iter().map(|(name, _)| name);
+    Ok(compared.chain(evidence.timings).collect())
+}
+
+/// The processor and the compiler target, to be written beside a timing.
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = cpu.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split(": ").nth(1)).unwrap_or("?")
+    };
+    format!(
+        "{} (family {}, model {}), {}",
+        field("model name"),
+        field("cpu family"),
+        field("model\t"),
+        std::env::consts::ARCH
+    )
 }
 
 fn folder() -> PathBuf {

@@ -9,6 +9,7 @@ mod bad_tensors;
 mod packed4;
 mod qparams;
 mod qtensor;
+mod size;
 mod strategies;
 
 /// The message of an error contains each of these.

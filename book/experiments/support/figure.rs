@@ -29,9 +29,16 @@ pub const SKY: RGBColor = RGBColor(0x9F, 0xD3, 0xF2);
 /// A light fill beside orange.
 pub const SAND: RGBColor = RGBColor(0xF3, 0xD2, 0x9B);
 
-/// The font of labels, at `size` px.
+/// The font of labels, at `size` px, in ink.
 pub fn font(size: u32) -> TextStyle<'static> {
-    ("system-ui, sans-serif", size).into_font().color(&INK)
+    coloured(size, &INK)
+}
+
+/// The font of labels that name a series by its colour.
+pub fn coloured(size: u32, colour: &RGBColor) -> TextStyle<'static> {
+    // plotters divides a font's size by 1.24 when it writes SVG.
+    let size = f64::from(size) * 1.24;
+    ("system-ui, sans-serif", size).into_font().color(colour)
 }
 
 /// Draws a figure and returns it as an SVG that scales to the width of the page and carries
