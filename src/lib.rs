@@ -35,3 +35,8 @@ pub use isa::Isa;
 pub use qparams::{QParams, QRange};
 pub use qtensor::{Codes, Packed4, QTensor};
 pub use scheme::{Granularity, Scheme, Symmetry};
+
+/// The listing of the README runs, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

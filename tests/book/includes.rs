@@ -1,7 +1,7 @@
 //! Every `{{#include}}` finds what it names. mdBook does not check: a missing anchor gives an empty
 //! listing and a missing file gives the raw directive, both with exit status 0.
 
-use crate::source::{Chapter, blocks, chapters, files, root};
+use crate::source::{Chapter, anchored_files, blocks, chapters, root};
 use std::collections::BTreeSet;
 
 const MOST_LINES: usize = 40;
@@ -203,15 +203,6 @@ fn every_anchor_is_whole() {
         problems.extend(pieces(&text).1.iter().map(|what| format!("{file}: {what}")));
     }
     assert!(problems.is_empty(), "{problems:#?}");
-}
-
-/// The files that may carry anchors. This test's own samples are not among them.
-fn anchored_files() -> Vec<String> {
-    let folders = ["src", "tests", "benches", "book/experiments"];
-    let all = folders.iter().flat_map(|f| files(&root(), f, &[".rs"]));
-    let mut all: Vec<_> = all.filter(|f| !f.starts_with("tests/book/")).collect();
-    all.push("README.md".to_owned());
-    all
 }
 
 mod a_broken_sample {

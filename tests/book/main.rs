@@ -5,6 +5,7 @@
 
 mod includes;
 mod listings;
+mod matter;
 mod pages;
 mod shape;
 mod site;

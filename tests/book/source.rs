@@ -60,6 +60,15 @@ pub fn files(root: &Path, folder: &str, endings: &[&str]) -> Vec<String> {
     found
 }
 
+/// The files that may carry anchors. The samples in these checks are none.
+pub fn anchored_files() -> Vec<String> {
+    let folders = ["src", "tests", "benches", "book/experiments"];
+    let all = folders.iter().flat_map(|f| files(&root(), f, &[".rs"]));
+    let mut all: Vec<_> = all.filter(|f| !f.starts_with("tests/book/")).collect();
+    all.push("README.md".to_owned());
+    all
+}
+
 /// A code block of a chapter.
 pub struct Block {
     /// What stands behind the fence, or nothing; an indented block has `None`.
