@@ -167,10 +167,12 @@ impl QParams {
             range,
         };
         let (lo, hi) = params.representable();
-        let usable = scale.is_normal() && scale > 0.0 && lo.is_finite() && hi.is_finite();
-        usable
-            .then_some(params)
-            .ok_or(Error::InvalidScale { scale })
+        let finite = lo.is_finite() && hi.is_finite();
+        if scale.is_normal() && scale > 0.0 && finite {
+            Ok(params)
+        } else {
+            Err(Error::InvalidScale { scale })
+        }
     }
     // ANCHOR_END: new
 

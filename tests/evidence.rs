@@ -34,6 +34,10 @@ macro_rules! experiments {
 experiments! {
     ch01_bytes: "../book/experiments/ch01_bytes.rs",
     ch01_times: "../book/experiments/ch01_times.rs",
+    ch03_clamped_zero_point: "../book/experiments/ch03_clamped_zero_point.rs",
+    ch03_grid: "../book/experiments/ch03_grid.rs",
+    ch03_noise: "../book/experiments/ch03_noise.rs",
+    ch03_rounding: "../book/experiments/ch03_rounding.rs",
     ch04_five_numbers: "../book/experiments/ch04_five_numbers.rs",
 }
 
