@@ -4,6 +4,8 @@
 //! version equals it code for code. These loops move more bytes than they compute, so the measure
 //! is bandwidth, next to a plain copy (`cargo bench --bench elementwise`).
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod portable;
 
 use crate::error::{Error, Result};
@@ -67,23 +69,33 @@ pub struct Kernel(Chosen);
 
 #[derive(Debug, Clone, Copy)]
 enum Chosen {
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
     Portable,
 }
 
 impl Kernel {
-    /// The fastest kernel of this CPU.
+    /// The kernel of the most capable instruction set that this CPU has and that has one.
     pub fn best() -> Self {
-        Self(Chosen::Portable)
+        let mut available = Isa::ALL.into_iter().filter_map(Self::new);
+        available.next().unwrap_or(Self(Chosen::Portable))
     }
 
     /// The kernel of `isa`, if there is one and this CPU can run it.
     pub fn new(isa: Isa) -> Option<Self> {
-        (isa == Isa::Portable).then_some(Self(Chosen::Portable))
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::Avx2::detect().map(Chosen::Avx2).map(Self),
+            Isa::Portable => Some(Self(Chosen::Portable)),
+            _ => None,
+        }
     }
 
     /// The instruction set.
     pub fn isa(self) -> Isa {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(_) => Isa::Avx2,
             Chosen::Portable => Isa::Portable,
         }
     }
@@ -105,6 +117,8 @@ impl Kernel {
             });
         }
         let clean = match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(avx2) => avx2.quantize(params, x, out, stream(x, out)),
             Chosen::Portable => portable::quantize(params, x, out),
         };
         match clean {
@@ -120,6 +134,8 @@ impl Kernel {
     pub fn dequantize<T: Code>(self, params: QParams, codes: &[T], out: &mut [f32]) -> Result<()> {
         same_length("values", codes.len(), out.len())?;
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(avx2) => avx2.dequantize(params, codes, out, stream(codes, out)),
             Chosen::Portable => portable::dequantize(params, codes, out),
         }
         Ok(())
@@ -134,6 +150,8 @@ impl Kernel {
             return Err(Error::Empty);
         }
         let found = match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(avx2) => avx2.min_max(x),
             Chosen::Portable => portable::min_max(x),
         };
         match found {
@@ -141,6 +159,14 @@ impl Kernel {
             None => Err(first_not_finite(x)),
         }
     }
+}
+
+/// Whether the output should go past the caches: input and output together are larger than most
+/// last-level caches, so that a line of the output would be gone before anybody reads it, and
+/// fetching it before writing it would be a third transfer.
+#[cfg(target_arch = "x86_64")]
+fn stream<A, B>(x: &[A], out: &[B]) -> bool {
+    size_of_val(x) + size_of_val(out) > 32 << 20
 }
 
 fn same_length(what: &'static str, expected: usize, actual: usize) -> Result<()> {

@@ -149,6 +149,15 @@ pub enum Error {
         /// The refused size.
         size: usize,
     },
+
+    /// No instruction set has this name.
+    #[error(
+        "`{name}` is no instruction set: choose avx512vnni, avxvnni, avx2, neon-dotprod or portable"
+    )]
+    UnknownIsa {
+        /// The refused name.
+        name: String,
+    },
 }
 
 /// The crate's result type.

@@ -4,6 +4,8 @@
 //! can be tested for machines that are not at hand. That *this* CPU has an instruction set is
 //! proved by a value that only detection can make: see the `Kernel` types. Chapter 16.
 
+use crate::error::{Error, Result};
+
 /// An instruction set that this crate has kernels for. All variants exist on every target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
@@ -29,7 +31,7 @@ impl Isa {
         Self::Portable,
     ];
 
-    /// The name that the environment variable `FEWER_BITS_ISA` and the benches use.
+    /// The name in messages and in the environment variable `FEWER_BITS_ISA` of the benches.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512vnni",
@@ -57,6 +59,27 @@ impl Isa {
             .into_iter()
             .find(|isa| isa.runs_on(cpu))
             .unwrap_or(Self::Portable)
+    }
+}
+
+/// Reads a [`name`](Isa::name), so that a bench or an experiment can be told which kernels to use.
+///
+/// ```
+/// use fewer_bits::Isa;
+/// assert_eq!("avx2".parse(), Ok(Isa::Avx2));
+/// assert!("mmx".parse::<Isa>().is_err());
+/// ```
+impl std::str::FromStr for Isa {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::UnknownIsa`] if no instruction set has this name.
+    fn from_str(name: &str) -> Result<Self> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|isa| isa.name() == name);
+        found.ok_or_else(|| Error::UnknownIsa {
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -21,14 +21,25 @@ pub(super) fn dequantize<T: Code>(params: QParams, codes: &[T], out: &mut [f32])
 }
 
 /// The smallest and the largest element; None if one of them is NaN or infinite.
+///
+/// Eight independent lanes, because a compiler may not reorder a single chain of comparisons.
 pub(super) fn min_max(x: &[f32]) -> Option<(f32, f32)> {
-    let (mut lo, mut hi) = (f32::INFINITY, f32::NEG_INFINITY);
-    for &value in x {
-        if !value.is_finite() {
-            return None;
+    let (mut lo, mut hi) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
+    let mut finite = [true; 8];
+    let (blocks, rest) = x.as_chunks::<8>();
+    let mut last = [x.first().copied()?; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    for block in blocks.iter().chain([&last]) {
+        for lane in 0..8 {
+            let value = block[lane];
+            finite[lane] &= value.is_finite();
+            lo[lane] = if value < lo[lane] { value } else { lo[lane] };
+            hi[lane] = if value > hi[lane] { value } else { hi[lane] };
         }
-        lo = lo.min(value);
-        hi = hi.max(value);
     }
-    Some((lo, hi))
+    let ends = (
+        lo.into_iter().fold(f32::INFINITY, f32::min),
+        hi.into_iter().fold(f32::NEG_INFINITY, f32::max),
+    );
+    finite.iter().all(|&finite| finite).then_some(ends)
 }

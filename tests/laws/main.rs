@@ -6,6 +6,7 @@
 
 mod bad_params;
 mod bad_tensors;
+mod elementwise;
 mod packed4;
 mod qparams;
 mod qtensor;
