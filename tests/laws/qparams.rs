@@ -129,6 +129,23 @@ proptest! {
         prop_assert!(distance(p.quantize(x).unwrap()) <= distance(other) + 5.0 * n * U * s);
     }
 
+    // The definition once more, with a division in f64. Rounding its result to f32 gives the f32
+    // quotient: one of two 24-bit numbers is never within 2⁻⁴⁹ (relative) of a half-way point
+    // between f32 numbers without being it, and f64 errs by 2⁻⁵³.
+    #[test]
+    fn the_code_is_the_rounded_quotient_by_a_true_division(
+        (p, x) in params_and_value(),
+        near in proptest::collection::vec(-20_000i32..20_000, 64),
+    ) {
+        let half_way = near.into_iter().map(|k| (k as f32 + 0.5) * p.scale());
+        for x in half_way.chain([x]) {
+            let quotient = f64::from((f64::from(x) / f64::from(p.scale())) as f32);
+            let code = quotient.round_ties_even() + f64::from(p.zero_point());
+            let (min, max) = (f64::from(p.range().min()), f64::from(p.range().max()));
+            prop_assert_eq!(f64::from(p.quantize(x).unwrap()), code.clamp(min, max));
+        }
+    }
+
     #[test]
     fn each_code_survives_a_round_trip(p in any_params(), place in 0.0..=1.0f64) {
         let code = p.range().min() + (place * f64::from(p.range().steps())).round() as i32;
@@ -189,6 +206,15 @@ proptest! {
         let mirrored = QParams::affine(-lo - width, -lo, range).unwrap();
         prop_assert_eq!(mirrored.zero_point(), 255);
     }
+}
+
+/// Why the contract demands a division: the product with the rounded reciprocal is another number.
+#[test]
+fn multiplying_by_the_reciprocal_would_give_another_code() {
+    let (x, scale) = (0.295f32, 0.01f32);
+    let p = QParams::new(scale, 0, QRange::I8).unwrap();
+    let by_product = (x * (1.0 / scale)).round_ties_even() as i32;
+    assert_eq!((p.quantize(x).unwrap(), by_product), (30, 29));
 }
 
 #[test]
