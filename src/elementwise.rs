@@ -49,6 +49,18 @@ impl QRange {
     pub(crate) fn fits<T: Code>(self) -> bool {
         T::STORAGE.contains(self.min()) && T::STORAGE.contains(self.max())
     }
+
+    /// [`Error::RangeDoesNotFit`] unless `T` can store each code of the range.
+    pub(crate) fn check_fits<T: Code>(self) -> Result<()> {
+        self.fits::<T>()
+            .then_some(())
+            .ok_or(Error::RangeDoesNotFit {
+                min: self.min(),
+                max: self.max(),
+                storage_min: T::STORAGE.min(),
+                storage_max: T::STORAGE.max(),
+            })
+    }
 }
 
 /// The element-wise operations of one instruction set. Having one is the proof that the CPU can
@@ -107,15 +119,7 @@ impl Kernel {
     /// [`Error::NotANumber`] with the first NaN's index. After an error `out` is unspecified.
     pub fn quantize<T: Code>(self, params: QParams, x: &[f32], out: &mut [T]) -> Result<()> {
         same_length("codes", x.len(), out.len())?;
-        let (range, storage) = (params.range(), T::STORAGE);
-        if !range.fits::<T>() {
-            return Err(Error::RangeDoesNotFit {
-                min: range.min(),
-                max: range.max(),
-                storage_min: storage.min(),
-                storage_max: storage.max(),
-            });
-        }
+        params.range().check_fits::<T>()?;
         let clean = match self.0 {
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx2(avx2) => avx2.quantize(params, x, out, stream(x, out)),

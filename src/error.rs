@@ -121,6 +121,15 @@ pub enum Error {
         shape: Vec<usize>,
     },
 
+    /// An axis that counts from the back reaches before the first.
+    #[error("axis {axis}, counted from the back, does not exist in a tensor of shape {shape:?}")]
+    NegativeAxisOutOfRange {
+        /// The axis asked for, negative.
+        axis: isize,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+
     /// A code that is not in its range.
     #[error("the code {code} at index {index} lies outside the integer range {min}..={max}")]
     CodeOutOfRange {

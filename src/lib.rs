@@ -20,12 +20,14 @@
 //! ```
 //!
 //! The modules stand on floors, and each imports only from floors below it:
-//! [`error`], [`qparams`] and [`isa`]; then [`elementwise`]; then [`scheme`] and [`qtensor`].
+//! [`error`], [`qparams`] and [`isa`]; then [`elementwise`]; then [`scheme`], [`qtensor`]
+//! and [`onnx`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod elementwise;
 pub mod error;
 pub mod isa;
+pub mod onnx;
 pub mod qparams;
 pub mod qtensor;
 pub mod scheme;

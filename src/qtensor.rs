@@ -10,6 +10,7 @@ mod runs;
 
 pub use codes::Codes;
 pub use packed4::Packed4;
+pub(crate) use runs::dequantize as dequantize_codes;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 

@@ -67,7 +67,7 @@ pub(super) fn ends(
 }
 
 /// The real numbers that `codes` stand for.
-pub(super) fn dequantize<T: Code>(
+pub(crate) fn dequantize<T: Code>(
     codes: &[T],
     shape: &[usize],
     granularity: Granularity,

@@ -4,9 +4,11 @@
 //! it; `u` is the unit roundoff of f32, 2⁻²⁴: a rounded result is the exact one times 1 + δ with
 //! |δ| ≤ u.
 
+mod bad_onnx;
 mod bad_params;
 mod bad_tensors;
 mod elementwise;
+mod onnx;
 mod packed4;
 mod qparams;
 mod qtensor;
