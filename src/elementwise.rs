@@ -8,7 +8,7 @@
 mod avx2;
 mod portable;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, same_length};
 use crate::isa::Isa;
 use crate::qparams::{QParams, QRange};
 
@@ -171,16 +171,6 @@ impl Kernel {
 #[cfg(target_arch = "x86_64")]
 fn stream<A, B>(x: &[A], out: &[B]) -> bool {
     size_of_val(x) + size_of_val(out) > 32 << 20
-}
-
-fn same_length(what: &'static str, expected: usize, actual: usize) -> Result<()> {
-    (expected == actual)
-        .then_some(())
-        .ok_or(Error::LengthMismatch {
-            what,
-            expected,
-            actual,
-        })
 }
 
 fn first_nan(x: &[f32]) -> Error {

@@ -159,6 +159,15 @@ pub enum Error {
         size: usize,
     },
 
+    /// A matrix product so deep that its sums might overflow i32.
+    #[error("a product of depth {depth} might overflow i32: the depth must be at most {max}")]
+    DepthTooLarge {
+        /// The refused depth K.
+        depth: usize,
+        /// The largest depth that cannot overflow.
+        max: usize,
+    },
+
     /// No instruction set has this name.
     #[error(
         "`{name}` is no instruction set: choose avx512vnni, avxvnni, avx2, neon-dotprod or portable"
@@ -171,3 +180,15 @@ pub enum Error {
 
 /// The crate's result type.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// # Errors
+/// [`Error::LengthMismatch`] unless the lengths are equal.
+pub(crate) fn same_length(what: &'static str, expected: usize, actual: usize) -> Result<()> {
+    (expected == actual)
+        .then_some(())
+        .ok_or(Error::LengthMismatch {
+            what,
+            expected,
+            actual,
+        })
+}

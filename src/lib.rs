@@ -20,12 +20,13 @@
 //! ```
 //!
 //! The modules stand on floors, and each imports only from floors below it:
-//! [`error`], [`qparams`] and [`isa`]; then [`elementwise`]; then [`scheme`], [`qtensor`]
-//! and [`onnx`].
+//! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
+//! [`qtensor`] and [`onnx`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod elementwise;
 pub mod error;
+pub mod gemm;
 pub mod isa;
 pub mod onnx;
 pub mod qparams;

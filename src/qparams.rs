@@ -224,6 +224,27 @@ impl QParams {
     }
     // ANCHOR_END: symmetric
 
+    /// The same real numbers under codes that are larger by `offset`.
+    ///
+    /// # Errors
+    /// [`Error::RangeDoesNotFit`] if the codes are then no unsigned bytes.
+    pub(crate) fn shifted_to_u8(self, offset: i32) -> Result<Self> {
+        let (min, max) = (self.range.min + offset, self.range.max + offset);
+        match QRange::U8.contains(min) && QRange::U8.contains(max) {
+            true => Ok(Self {
+                range: QRange { min, max },
+                zero_point: self.zero_point + offset,
+                ..self
+            }),
+            false => Err(Error::RangeDoesNotFit {
+                min: self.range.min,
+                max: self.range.max,
+                storage_min: QRange::U8.min - offset,
+                storage_max: QRange::U8.max - offset,
+            }),
+        }
+    }
+
     /// The width of one step, in units of the real values. Positive and normal.
     pub fn scale(self) -> f32 {
         self.scale

@@ -1,0 +1,156 @@
+//! Products of 8-bit matrices, exact on every instruction set.
+//!
+//! The one idea: a product is blocked, packed and finished in one place, and an instruction set
+//! contributes a micro-kernel only. Each equals [`reference()`], three loops that a reader can check by
+//! eye, bit for bit. Chapters 16 to 18 tell the story.
+//!
+//! Weights are packed once ([`PackedWeights`]); [`Activations`] say where rows come from; an
+//! [`Epilogue`] says what becomes of the sums. Work is divided among the threads of the rayon pool
+//! that the caller is in, with the same result for any number of them.
+
+mod activations;
+mod driver;
+pub mod epilogue;
+mod kernel;
+mod pack;
+mod reference;
+mod split;
+
+use ndarray::{Array2, ArrayViewMut2};
+
+pub use activations::Activations;
+pub use epilogue::Epilogue;
+pub use pack::{MAX_DEPTH, MAX_DEPTH_WITH_ZERO_POINTS, PackedWeights};
+pub use reference::reference;
+
+use crate::error::{Error, Result};
+use crate::isa::{Features, Isa};
+use epilogue::Sums;
+use kernel::MicroKernel;
+use kernel::portable::Portable;
+#[cfg(target_arch = "x86_64")]
+use kernel::{avx2::Avx2, avx512vnni::Avx512Vnni};
+
+/// The matrix product of one instruction set. Having one is the proof that the CPU can run it.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel(Chosen);
+
+#[derive(Debug, Clone, Copy)]
+enum Chosen {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
+}
+
+/// How weights are packed for a kernel.
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    /// The width of a panel, in blocks.
+    blocks_across: usize,
+    /// Whether pairs of weights must be made safe.
+    saturates: bool,
+}
+
+/// Calls `$body` with `$kernel` bound to the micro-kernel of the chosen instruction set.
+macro_rules! with_micro_kernel {
+    ($chosen:expr, $kernel:ident => $body:expr) => {
+        match $chosen {
+            Chosen::Portable($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx512Vnni($kernel) => $body,
+        }
+    };
+}
+use with_micro_kernel;
+
+impl Kernel {
+    /// The fastest kernel of this CPU.
+    pub fn best() -> Self {
+        let best = Self::new(Isa::best_for(Features::detect()));
+        best.unwrap_or(Self(Chosen::Portable(Portable)))
+    }
+
+    /// The kernel of `isa`, if there is one and this CPU can run it.
+    pub fn new(isa: Isa) -> Option<Self> {
+        match isa {
+            Isa::Portable => Some(Chosen::Portable(Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Avx2::detect().map(Chosen::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => Avx512Vnni::detect().map(Chosen::Avx512Vnni),
+            _ => None,
+        }
+        .map(Self)
+    }
+
+    /// The instruction set.
+    pub fn isa(self) -> Isa {
+        match self.0 {
+            Chosen::Portable(_) => Isa::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx512Vnni(_) => Isa::Avx512Vnni,
+        }
+    }
+
+    fn format(self) -> Format {
+        fn of<K: MicroKernel>(_: K) -> Format {
+            Format {
+                blocks_across: K::BLOCKS,
+                saturates: K::SATURATES,
+            }
+        }
+        with_micro_kernel!(self.0, kernel => of(kernel))
+    }
+}
+
+impl PackedWeights {
+    /// The sums Σₖ (a\[i, k\] − zᵢ)·(w\[k, j\] − zⱼ), of shape \[M, N\].
+    ///
+    /// # Errors
+    /// As [`multiply`](Self::multiply).
+    pub fn product(&self, activations: Activations<'_>) -> Result<Array2<i32>> {
+        let mut sums = Array2::zeros((activations.rows(), self.columns()));
+        self.multiply(&activations, &Sums, sums.view_mut())?;
+        Ok(sums)
+    }
+
+    /// Multiplies, hands the sums to `epilogue`, and has it write `out`, of shape \[M, N\].
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] if the activations' depth is not that of the weights, or `out` is
+    /// not \[M, N\]; what [`Epilogue::check`] says; [`Error::NotANumber`] if activations are
+    /// quantized and one is NaN: then `out` is unspecified.
+    pub fn multiply<E: Epilogue>(
+        &self,
+        activations: &Activations<'_>,
+        epilogue: &E,
+        out: ArrayViewMut2<'_, E::Out>,
+    ) -> Result<()> {
+        let (rows, columns) = (activations.rows(), self.columns());
+        same_shape(
+            "activations",
+            [rows, self.depth()],
+            [rows, activations.depth()],
+        )?;
+        same_shape("the product", [rows, columns], [out.nrows(), out.ncols()])?;
+        epilogue.check(rows, columns)?;
+        driver::multiply(self, activations, epilogue, out)
+    }
+}
+
+fn same_shape(what: &'static str, expected: [usize; 2], actual: [usize; 2]) -> Result<()> {
+    match expected == actual {
+        true => Ok(()),
+        false => Err(Error::ShapeMismatch {
+            what,
+            expected: expected.to_vec(),
+            actual: actual.to_vec(),
+        }),
+    }
+}

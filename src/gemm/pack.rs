@@ -1,0 +1,213 @@
+//! Weights in the order in which a micro-kernel reads them.
+//!
+//! They are cut into *panels* of 16 columns (or 32), and a panel into *blocks* of 16 columns by 4
+//! depths: 64 bytes, one cache line. All kernels multiply 4 depths at a time. Chapter 17.
+
+use ndarray::ArrayView2;
+
+use super::Kernel;
+use super::activations::is_code;
+use super::split::{Remainders, make_safe};
+use crate::error::{Error, Result, same_length};
+use crate::isa::Isa;
+use crate::qparams::QRange;
+
+/// Depths in a block.
+pub(crate) const DEPTHS: usize = 4;
+/// Columns in a block.
+pub(crate) const COLUMNS: usize = 16;
+
+/// 16 columns by 4 depths, column by column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Block(pub(crate) [i8; COLUMNS * DEPTHS]);
+
+/// The depth up to which no sum can overflow: 255·128·depth ≤ 2³¹ − 1.
+pub const MAX_DEPTH: usize = (i32::MAX / (255 * 128)) as usize;
+
+/// The same for weights that have zero points of their own: 255·255·depth ≤ 2³¹ − 1.
+pub const MAX_DEPTH_WITH_ZERO_POINTS: usize = (i32::MAX / (255 * 255)) as usize;
+
+/// Weights in the order that one kernel reads, with what it needs to know about them.
+///
+/// Packing costs about as much as a product with a few rows; do it once.
+#[derive(Debug, Clone)]
+pub struct PackedWeights {
+    pub(super) kernel: Kernel,
+    depth: usize,
+    columns: usize,
+    /// Panel by panel; within a panel depth by depth; within a depth block by block.
+    blocks: Vec<Block>,
+    blocks_across: usize,
+    /// Of each column, and 0 for those that fill up the last panel.
+    column_sums: Vec<i32>,
+    /// Likewise; none if all are 0.
+    zero_points: Vec<i32>,
+    remainders: Remainders,
+}
+
+impl PackedWeights {
+    /// Packs `weights` of shape \[depth K, columns N\] for `kernel`.
+    ///
+    /// A linear layer that stores \[out, in\] passes its transposed view.
+    ///
+    /// ```
+    /// use fewer_bits::gemm::{Activations, Kernel, PackedWeights};
+    /// use ndarray::array;
+    /// let weights = array![[1i8, -2], [3, 4], [-5, 6]];
+    /// let packed = PackedWeights::new(Kernel::best(), weights.view())?;
+    /// let a = array![[200u8, 100, 0]];
+    /// assert_eq!(packed.product(Activations::u8(a.view(), 100))?, array![[600, -800]]);
+    /// # Ok::<(), fewer_bits::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DepthTooLarge`] if K exceeds [`MAX_DEPTH`], for then a sum might overflow i32.
+    pub fn new(kernel: Kernel, weights: ArrayView2<'_, i8>) -> Result<Self> {
+        Self::pack(kernel, weights, Vec::new(), MAX_DEPTH)
+    }
+
+    /// Packs weights that have a zero point each column, as ONNX allows.
+    ///
+    /// # Errors
+    /// [`Error::DepthTooLarge`] if K exceeds [`MAX_DEPTH_WITH_ZERO_POINTS`];
+    /// [`Error::LengthMismatch`] unless there is one zero point a column;
+    /// [`Error::ZeroPointOutOfRange`] if one is not an `i8`.
+    pub fn with_zero_points(
+        kernel: Kernel,
+        weights: ArrayView2<'_, i8>,
+        zero_points: &[i32],
+    ) -> Result<Self> {
+        same_length(
+            "zero points of the weights",
+            weights.ncols(),
+            zero_points.len(),
+        )?;
+        zero_points
+            .iter()
+            .try_for_each(|&z| is_code(z, QRange::I8))?;
+        match zero_points.iter().all(|&z| z == 0) {
+            true => Self::new(kernel, weights),
+            false => Self::pack(
+                kernel,
+                weights,
+                zero_points.to_vec(),
+                MAX_DEPTH_WITH_ZERO_POINTS,
+            ),
+        }
+    }
+
+    fn pack(
+        kernel: Kernel,
+        weights: ArrayView2<'_, i8>,
+        mut zero_points: Vec<i32>,
+        max_depth: usize,
+    ) -> Result<Self> {
+        let (depth, columns) = weights.dim();
+        if depth > max_depth {
+            return Err(Error::DepthTooLarge {
+                depth,
+                max: max_depth,
+            });
+        }
+        let format = kernel.format();
+        let width = format.blocks_across * COLUMNS;
+        let groups = depth.div_ceil(DEPTHS);
+        let panels = columns.div_ceil(width);
+        if !zero_points.is_empty() {
+            zero_points.resize(panels * width, 0);
+        }
+        let empty = Block([0; COLUMNS * DEPTHS]);
+        let mut packed = Self {
+            kernel,
+            depth,
+            columns,
+            blocks: vec![empty; panels * groups * format.blocks_across],
+            blocks_across: format.blocks_across,
+            column_sums: vec![0; panels * width],
+            zero_points,
+            remainders: Remainders::default(),
+        };
+        let mut column_weights = vec![0i8; groups * DEPTHS];
+        for (column, weights) in weights.columns().into_iter().enumerate() {
+            for (copy, weight) in column_weights.iter_mut().zip(weights) {
+                *copy = *weight;
+            }
+            packed.column_sums[column] = column_weights.iter().map(|&w| i32::from(w)).sum();
+            if format.saturates {
+                let taken = make_column_safe(&mut column_weights);
+                packed.remainders.push_column(taken);
+            }
+            let (panel, within) = (column / width, column % width);
+            let (block, lane) = (within / COLUMNS, within % COLUMNS);
+            for (group, four) in column_weights.as_chunks::<DEPTHS>().0.iter().enumerate() {
+                let at = (panel * groups + group) * format.blocks_across + block;
+                packed.blocks[at].0.as_chunks_mut::<DEPTHS>().0[lane] = *four;
+            }
+        }
+        Ok(packed)
+    }
+
+    /// The depth K.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The number of columns N.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Σₖ w\[k, j\] of each column j.
+    pub fn column_sums(&self) -> &[i32] {
+        &self.column_sums[..self.columns]
+    }
+
+    /// The instruction set that the weights are packed for.
+    pub fn isa(&self) -> Isa {
+        self.kernel.isa()
+    }
+
+    /// Σₖ w\[k, j\] of `count` columns from `first`, which may include those that fill up the
+    /// last panel.
+    pub(super) fn sums_of(&self, first: usize, count: usize) -> &[i32] {
+        &self.column_sums[first..][..count]
+    }
+
+    /// Whether any column has a zero point other than 0.
+    pub(super) fn has_zero_points(&self) -> bool {
+        !self.zero_points.is_empty()
+    }
+
+    /// The zero points of these columns; none if all columns have the zero point 0.
+    pub(super) fn zero_points_of(&self, first: usize, count: usize) -> &[i32] {
+        match self.zero_points.as_slice() {
+            [] => &[],
+            zero_points => &zero_points[first..][..count],
+        }
+    }
+
+    /// The blocks of the panel that begins at column `first`.
+    pub(super) fn panel(&self, first: usize) -> &[Block] {
+        let size = self.depth.div_ceil(DEPTHS) * self.blocks_across;
+        let panel = first / (self.blocks_across * COLUMNS);
+        &self.blocks[panel * size..][..size]
+    }
+
+    /// What was taken from the columns to make their pairs safe.
+    pub(super) fn remainders(&self) -> &Remainders {
+        &self.remainders
+    }
+}
+
+/// Makes each pair of a column safe, and returns what was taken, with its depth.
+fn make_column_safe(weights: &mut [i8]) -> Vec<(usize, i8)> {
+    let mut taken = Vec::new();
+    for (pair, weights) in weights.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let (safe, rest) = make_safe(*weights);
+        *weights = safe;
+        let nonzero = rest.iter().enumerate().filter(|(_, w)| **w != 0);
+        taken.extend(nonzero.map(|(i, &w)| (2 * pair + i, w)));
+    }
+    taken
+}

@@ -1,0 +1,5 @@
+//! The laws of the kernels: each equals the reference bit for bit, on every instruction set that
+//! this machine has.
+
+mod gemm;
+mod operands;
