@@ -38,7 +38,11 @@ experiments! {
     ch03_grid: "../book/experiments/ch03_grid.rs",
     ch03_noise: "../book/experiments/ch03_noise.rs",
     ch03_rounding: "../book/experiments/ch03_rounding.rs",
+    ch04_digits: "../book/experiments/ch04_digits.rs",
+    ch04_edges: "../book/experiments/ch04_edges.rs",
     ch04_five_numbers: "../book/experiments/ch04_five_numbers.rs",
+    ch04_golden: "../book/experiments/ch04_golden.rs",
+    ch04_times: "../book/experiments/ch04_times.rs",
 }
 
 #[test]

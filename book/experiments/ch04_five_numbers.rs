@@ -31,6 +31,7 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
             ours.dequantize(code)
         );
     }
+    let table = table.replace('-', "−").replace("−−:", "--:");
     evidence.text("ch04_five_numbers.md", table);
     Ok(())
 }
