@@ -138,12 +138,14 @@ impl std::fmt::Display for QRange {
 /// assert!((p.dequantize(5) - 0.3).abs() <= p.scale() / 2.0);
 /// # Ok::<(), fewer_bits::Error>(())
 /// ```
+// ANCHOR: QParams
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QParams {
     scale: f32,
     zero_point: i32,
     range: QRange,
 }
+// ANCHOR_END: QParams
 
 impl QParams {
     /// The pair (`scale`, `zero_point`), checked.

@@ -31,6 +31,7 @@ use crate::scheme::{Granularity, Scheme};
 /// assert_eq!(q.params().len(), 2);
 /// # Ok::<(), fewer_bits::Error>(())
 /// ```
+// ANCHOR: QTensor
 #[derive(Debug, Clone, PartialEq)]
 pub struct QTensor {
     codes: Codes,
@@ -38,6 +39,7 @@ pub struct QTensor {
     granularity: Granularity,
     params: Vec<QParams>,
 }
+// ANCHOR_END: QTensor
 
 impl QTensor {
     /// Chooses each pair from the smallest and largest value that shares it, then quantizes.
@@ -46,11 +48,13 @@ impl QTensor {
     ///
     /// # Errors
     /// As [`choose_params`].
+    // ANCHOR: quantize
     pub fn quantize(x: ArrayViewD<'_, f32>, scheme: Scheme) -> Result<Self> {
         let x = x.as_standard_layout();
         let params = choose_params(x.view(), scheme)?;
         Self::quantize_with(x.view(), scheme.granularity, params)
     }
+    // ANCHOR_END: quantize
 
     /// Quantizes with pairs that were chosen before, in the order of
     /// [`Granularity::params_shape`]. Values beyond the ends of a range saturate, infinities too.
@@ -140,6 +144,7 @@ impl QTensor {
 /// # Errors
 /// [`Error::Empty`] if `x` has no elements; [`Error::NotFinite`] with the row-major index of the
 /// first NaN or infinity; and what [`Granularity::params_shape`] and [`Scheme::params`] refuse.
+// ANCHOR: choose_params
 pub fn choose_params(x: ArrayViewD<'_, f32>, scheme: Scheme) -> Result<Vec<QParams>> {
     scheme.granularity.params_shape(x.shape())?;
     if x.is_empty() {
@@ -152,6 +157,7 @@ pub fn choose_params(x: ArrayViewD<'_, f32>, scheme: Scheme) -> Result<Vec<QPara
         .map(|(lo, hi)| scheme.params(lo, hi))
         .collect()
 }
+// ANCHOR_END: choose_params
 
 /// The integer range of all pairs; −128..=127 if there are none.
 fn check_params(granularity: Granularity, shape: &[usize], params: &[QParams]) -> Result<QRange> {

@@ -5,6 +5,7 @@ pub mod support;
 
 use fewer_bits::{QParams, QRange};
 use golden::mistakes::MISTAKES;
+use golden::verdict::verdict;
 use golden::{Answer, Question, Vector};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -50,6 +51,13 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
         table += &format!("| {} | {first} | {} |\n", mistake.does, caught.len());
     }
     evidence.text("ch04_mistakes.md", table);
+
+    let answers: String = vectors
+        .iter()
+        .map(|vector| MISTAKES[0].answer(&vector.question) + "\n")
+        .collect();
+    let complaint = verdict(&vectors, &answers).err().ok_or(MISTAKES[0].does)?;
+    evidence.text("ch04_complaint.md", format!("```text\n{complaint}```"));
     Ok(())
 }
 

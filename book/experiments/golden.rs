@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)] // each program uses its own part of this module
 
 pub mod mistakes;
+pub mod verdict;
 
 use serde_json::Value;
 use std::error::Error;

@@ -77,6 +77,7 @@ impl Quantizer {
     ///
     /// Saturating before rounding gives the same integer as after, because the limits are
     /// integers. The conversion rounds half to even: Rust code runs in that mode.
+    // ANCHOR: codes
     #[inline]
     #[target_feature(enable = "avx2")]
     fn codes(&self, x: __m256) -> __m256i {
@@ -84,6 +85,7 @@ impl Quantizer {
         let saturated = _mm256_min_ps(_mm256_max_ps(steps, self.lowest), self.highest);
         _mm256_add_epi32(_mm256_cvtps_epi32(saturated), self.zero_point)
     }
+    // ANCHOR_END: codes
 
     /// Quantizes a block, and notes the lanes in which it saw a NaN.
     #[inline]

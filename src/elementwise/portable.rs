@@ -4,6 +4,7 @@ use super::Code;
 use crate::qparams::QParams;
 
 /// Quantizes each element; false if one of them is NaN.
+// ANCHOR: quantize
 pub(super) fn quantize<T: Code>(params: QParams, x: &[f32], out: &mut [T]) -> bool {
     let mut clean = true;
     for (code, &value) in out.iter_mut().zip(x) {
@@ -12,6 +13,7 @@ pub(super) fn quantize<T: Code>(params: QParams, x: &[f32], out: &mut [T]) -> bo
     }
     clean
 }
+// ANCHOR_END: quantize
 
 /// Dequantizes each element.
 pub(super) fn dequantize<T: Code>(params: QParams, codes: &[T], out: &mut [f32]) {

@@ -12,8 +12,9 @@ mod check_quantizer;
 mod generator;
 
 use check_quantizer::golden::mistakes::{MISTAKES, Mistake, RIGHT};
+use check_quantizer::golden::verdict::verdict;
 use check_quantizer::golden::{Answer, Question, Vector, load, number, path};
-use check_quantizer::{ask, questions, verdict};
+use check_quantizer::{ask, questions};
 use std::path::PathBuf;
 use std::process::Command;
 
