@@ -20,7 +20,7 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
     evidence.text("ch04_ends.txt", format!("{ends} of {}", images.len()));
     let inexact = 1.0 - ends as f64 / images.len() as f64;
     let mut table = String::from(
-        "| bits | bytes | s | s/2 | largest error | s/√12 | the same, if 0 and 16 are exact | root mean square of the error |\n\
+        "| bits | bytes | s | s/2 | largest error | s/√12 | corrected | measured |\n\
          |--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut nearest = format!(
@@ -174,8 +174,13 @@ fn figure(
 }
 
 fn ink(x: f32) -> RGBColor {
-    let share = (x.abs() / 16.0).min(1.0);
-    let dark = if x < 0.0 { ORANGE } else { RGBColor(0, 0, 0) };
+    // The cast leaves nothing below -8.
+    let (dark, most) = if x < 0.0 {
+        (ORANGE, 8.0)
+    } else {
+        (RGBColor(0, 0, 0), 16.0)
+    };
+    let share = (x.abs() / most).min(1.0);
     let mix = |dark: u8| (255.0 - share * (255.0 - f32::from(dark))).round() as u8;
     RGBColor(mix(dark.0), mix(dark.1), mix(dark.2))
 }

@@ -47,8 +47,7 @@ fn wrap(code: f64) -> i8 {
 
 fn edges() -> Result<String, Box<dyn std::error::Error>> {
     let mut table = String::from(
-        "| values | lecture: s | z | 0 comes back as | the values as | crate: s | z | 0 comes back as | the values as |\n\
-         |:--|--:|--:|--:|:--|--:|--:|--:|:--|\n",
+        "| values | whose | s | z | 0 comes back as | the values come back as |\n|:--|:--|--:|--:|--:|:--|\n",
     );
     for values in [
         vec![3.0; 3],
@@ -64,7 +63,7 @@ fn edges() -> Result<String, Box<dyn std::error::Error>> {
         let p = QParams::affine(lo, hi, QRange::I8)?;
         let ours = |x: f64| p.fake_quantize(x as f32).map_or(f64::NAN, f64::from);
         table += &format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | lecture | {} | {} | {} | {} |\n| | crate | {} | {} | {} | {} |\n",
             list(&values, |x| x),
             short(scale),
             short(zero_point),

@@ -14,12 +14,8 @@ pub fn main() -> Outcome {
 pub fn run(evidence: &mut Evidence) -> Outcome {
     let (scale, zero_point) = lecture_params(&NUMBERS, -128.0, 127.0);
     let ours = QParams::affine(-1.0, 1.0, QRange::I8)?;
-    let mut table = format!(
-        "| x | code, f64 (s = {scale:.9}, z = {zero_point}) | x̂ | code, f32 (s = {:.9}, z = {}) | x̂ |\n\
-         |--:|--:|--:|--:|--:|\n",
-        ours.scale(),
-        ours.zero_point()
-    );
+    let mut table =
+        String::from("| x | code in f64 | x̂ | code in f32 | x̂ |\n|--:|--:|--:|--:|--:|\n");
     for x in NUMBERS {
         let lecture = (x / scale + zero_point)
             .round_ties_even()
@@ -31,6 +27,11 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
             ours.dequantize(code)
         );
     }
+    table += &format!(
+        "\nIn f64, s = {scale:.9} and z = {zero_point}; in f32, s = {:.9} and z = {}.\n",
+        ours.scale(),
+        ours.zero_point()
+    );
     let table = table.replace('-', "−").replace("−−:", "--:");
     evidence.text("ch04_five_numbers.md", table);
     Ok(())

@@ -2,6 +2,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #ifndef ROUND
 #define ROUND rintf /* half to even */
@@ -20,10 +21,12 @@ int main(void) {
         int qmin, qmax, z, used = 0;
         float s, x, lo = 0, hi = 0;
         if (sscanf(line, "quantize %d %d %f %d%n", &qmin, &qmax, &s, &z, &used) == 4) {
-            for (char *at = line + used; sscanf(at, "%f%n", &x, &used) == 1; at += used)
+            char *at = line + used;
+            for (char *end; x = strtof(at, &end), end != at; at = end)
                 printf("%d ", code(x, s, z, qmin, qmax));
         } else if (sscanf(line, "choose %d %d%n", &qmin, &qmax, &used) == 2) {
-            for (char *at = line + used; sscanf(at, "%f%n", &x, &used) == 1; at += used) {
+            char *at = line + used;
+            for (char *end; x = strtof(at, &end), end != at; at = end) {
                 lo = fminf(lo, x); /* both begin at 0: the interval contains it */
                 hi = fmaxf(hi, x);
             }

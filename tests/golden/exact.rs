@@ -1,5 +1,5 @@
 //! Quantizing without floating-point arithmetic: the bits of an f32 are taken apart, and what is
-//! divided and rounded are integers.
+//! divided and rounded are integers. Only the width of an interval is computed in f64.
 
 /// The number m·2^e.
 #[derive(Clone, Copy)]
