@@ -14,6 +14,7 @@ pub mod epilogue;
 mod kernel;
 mod pack;
 mod reference;
+mod rows;
 mod split;
 
 use ndarray::{Array2, ArrayViewMut2};
@@ -29,7 +30,7 @@ use epilogue::Sums;
 use kernel::MicroKernel;
 use kernel::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use kernel::{avx2::Avx2, avx512vnni::Avx512Vnni};
+use kernel::{avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni};
 
 /// The matrix product of one instruction set. Having one is the proof that the CPU can run it.
 #[derive(Debug, Clone, Copy)]
@@ -41,16 +42,9 @@ enum Chosen {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
+    Avx2Wide(Avx2Wide),
+    #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512Vnni),
-}
-
-/// How weights are packed for a kernel.
-#[derive(Debug, Clone, Copy)]
-struct Format {
-    /// The width of a panel, in blocks.
-    blocks_across: usize,
-    /// Whether pairs of weights must be made safe.
-    saturates: bool,
 }
 
 /// Calls `$body` with `$kernel` bound to the micro-kernel of the chosen instruction set.
@@ -60,6 +54,8 @@ macro_rules! with_micro_kernel {
             Chosen::Portable($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx2($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2Wide($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni($kernel) => $body,
         }
@@ -92,20 +88,35 @@ impl Kernel {
         match self.0 {
             Chosen::Portable(_) => Isa::Portable,
             #[cfg(target_arch = "x86_64")]
-            Chosen::Avx2(_) => Isa::Avx2,
+            Chosen::Avx2(_) | Chosen::Avx2Wide(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni(_) => Isa::Avx512Vnni,
         }
     }
 
-    fn format(self) -> Format {
-        fn of<K: MicroKernel>(_: K) -> Format {
-            Format {
-                blocks_across: K::BLOCKS,
-                saturates: K::SATURATES,
-            }
+    /// The width of a panel, in blocks of 16 columns.
+    fn blocks_across(self) -> usize {
+        fn of<K: MicroKernel>(_: K) -> usize {
+            K::BLOCKS
         }
         with_micro_kernel!(self.0, kernel => of(kernel))
+    }
+
+    /// Whether its sums of two products saturate at 16 bits, unless weights are made safe.
+    fn saturates(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(self.0, Chosen::Avx2(_));
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// The kernel of the same instruction set that never saturates.
+    fn without_saturation(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(avx2) => Self(Chosen::Avx2Wide(Avx2Wide(avx2))),
+            _ => self,
+        }
     }
 }
 

@@ -2,19 +2,38 @@
 //!
 //! To add one: write `kernel/NAME.rs` with a token type that only its `detect` can make, implement
 //! [`MicroKernel`] for it, and name it in [`Kernel`](super::Kernel). Packing, blocking, tails, zero
-//! points, threads and epilogues come from above; the laws in `tests/gemm` find it by its [`Isa`].
+//! points, threads and epilogues come from above; the laws in `tests/kernels` find it by its
+//! [`Isa`](crate::Isa).
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
+pub(super) mod avx2_wide;
+#[cfg(target_arch = "x86_64")]
 pub(super) mod avx512vnni;
 pub(super) mod portable;
 
-use super::pack::{Block, COLUMNS, DEPTHS};
+use super::pack::{Block, COLUMNS};
 use super::split::Remainders;
 
-/// Rows that the remainders of a saturating kernel are multiplied with at a time.
+/// The unit of rows for remainders: one vector of bytes.
 pub(super) const STRIP: usize = 32;
+
+/// The most strips in a block of rows.
+pub(super) const MAX_STRIPS: usize = 3;
+
+/// Columns whose sums are held at a time: whole cache lines of a row are finished at once.
+pub(super) const SUMS: usize = 64;
+
+/// The sums of one row, in several panels.
+pub(super) type SumRow = [i32; SUMS];
+
+/// Plain Rust that is to be compiled for an instruction set. (A closure would do, could it be marked
+/// `#[inline(always)]`.)
+pub(super) trait Task {
+    /// Must be `#[inline(always)]`, for only what is inlined is compiled for the instruction set.
+    fn run(self);
+}
 
 /// The product of a tile of rows and a panel of columns.
 pub(super) trait MicroKernel: Copy + Send + Sync {
@@ -22,43 +41,63 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const ROWS: usize;
     /// The width of a panel, in blocks of 16 columns.
     const BLOCKS: usize;
-    /// Whether pairs of weights must be made safe, and the remainders be added.
-    const SATURATES: bool;
+    /// An activation, as [`multiply`](Self::multiply) reads it.
+    type Activation: Copy + Default + Send + Sync;
 
-    /// Runs `job` compiled for this instruction set, so that the compiler may use it in the plain
+    /// The activations that are `bytes`; if these are none, written to `room`.
+    fn activations<'a>(
+        bytes: &'a [u8],
+        room: &'a mut Vec<Self::Activation>,
+    ) -> &'a [Self::Activation];
+
+    /// Runs `task` compiled for this instruction set, so that the compiler may use it in the plain
     /// Rust around the kernel.
-    fn enter<R>(self, job: impl FnOnce() -> R) -> R;
+    fn enter<T: Task>(self, task: T);
 
-    /// Adds to `tile`, row by row, the product of `a` (for each group of 4 depths, 4 bytes for each
-    /// of `rows` rows) and `b` (for each group, [`BLOCKS`](Self::BLOCKS) blocks).
-    fn multiply(self, rows: usize, a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [i32]);
+    /// Adds the product of `a` and `b` to `sums`, of which there is one for each row of the tile,
+    /// from column `at` on. Rows of `a` begin `stride` activations apart; `b` holds, for each group
+    /// of 4 depths, [`BLOCKS`](Self::BLOCKS) blocks.
+    fn multiply(
+        self,
+        a: &[Self::Activation],
+        stride: usize,
+        b: &[Block],
+        sums: &mut [SumRow],
+        at: usize,
+    );
 
-    /// Adds the product with the remainders of the columns from `first` on to `tile`, as
-    /// [`multiply`](Self::multiply) has it. `strip` holds the activations of its rows, depth by
-    /// depth.
+    /// Fetches the cache lines of `place`, which is about to be written.
+    #[inline(always)]
+    fn expect_write<T>(self, _place: &mut [T]) {}
+
+    /// Adds the product with the remainders of the panel that begins at column `first` to `sums`,
+    /// from column `at` on. `strips` holds the activations: for each depth, `across` strips.
     fn add_remainders(
         self,
-        strip: &[[u8; STRIP]],
+        strips: &[[u8; STRIP]],
+        across: usize,
         remainders: &Remainders,
         first: usize,
-        tile: &mut [i32],
+        sums: &mut [SumRow],
+        at: usize,
     ) {
-        for (row, sums) in tile.chunks_exact_mut(panel_columns::<Self>()).enumerate() {
-            add_row_remainders(remainders, first, sums, |depth| strip[depth][row]);
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let sums = &mut sums[at..at + panel_columns::<Self>()];
+            let (strip, place) = (row / STRIP, row % STRIP);
+            add_row_remainders(remainders, first, sums, |depth| {
+                strips[depth * across + strip][place]
+            });
         }
     }
 
-    /// Writes 16 rows of 16 bytes, which begin `stride` bytes apart, column by column.
-    fn transpose(self, rows: &[u8], stride: usize, columns: &mut [[u8; STRIP]], half: usize) {
-        for (depth, column) in columns.iter_mut().enumerate() {
-            for row in 0..16 {
-                column[16 * half + row] = rows[row * stride + depth];
-            }
-        }
+    /// The columns of 16 rows of 16 bytes, which begin `stride` bytes apart.
+    fn transpose(self, rows: &[u8], stride: usize) -> [[u8; 16]; 16] {
+        std::array::from_fn(|depth| std::array::from_fn(|row| rows[row * stride + depth]))
     }
 }
 
 /// Adds to one row's `sums`, for the columns from `first` on, the product with their remainders.
+#[inline(always)]
 pub(super) fn add_row_remainders(
     remainders: &Remainders,
     first: usize,
@@ -66,9 +105,9 @@ pub(super) fn add_row_remainders(
     activation: impl Fn(usize) -> u8,
 ) {
     for (lane, sum) in sums.iter_mut().enumerate() {
-        for quad in remainders.column(first + lane) {
-            for (depth, weight) in quad.depth.iter().zip(quad.weight) {
-                let product = i32::from(activation(*depth as usize)) * i32::from(weight);
+        for pair in remainders.pairs(first + lane) {
+            for (depth, weight) in pair.depth.iter().zip(pair.weight) {
+                let product = i32::from(activation(usize::from(*depth))) * i32::from(weight);
                 *sum = sum.wrapping_add(product);
             }
         }

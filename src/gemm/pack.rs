@@ -5,9 +5,9 @@
 
 use ndarray::ArrayView2;
 
-use super::Kernel;
 use super::activations::is_code;
-use super::split::{Remainders, make_safe};
+use super::split::{MAX_SPLIT_DEPTH, Remainders, make_safe};
+use super::{Chosen, Kernel};
 use crate::error::{Error, Result, same_length};
 use crate::isa::Isa;
 use crate::qparams::QRange;
@@ -16,6 +16,9 @@ use crate::qparams::QRange;
 pub(crate) const DEPTHS: usize = 4;
 /// Columns in a block.
 pub(crate) const COLUMNS: usize = 16;
+
+/// With more remainders than this among the weights, all products are made in 16 bits.
+const MAX_REMAINDERS: f64 = 0.04;
 
 /// 16 columns by 4 depths, column by column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,6 @@ pub struct PackedWeights {
     columns: usize,
     /// Panel by panel; within a panel depth by depth; within a depth block by block.
     blocks: Vec<Block>,
-    blocks_across: usize,
     /// Of each column, and 0 for those that fill up the last panel.
     column_sums: Vec<i32>,
     /// Likewise; none if all are 0.
@@ -110,42 +112,67 @@ impl PackedWeights {
                 max: max_depth,
             });
         }
-        let format = kernel.format();
-        let width = format.blocks_across * COLUMNS;
-        let groups = depth.div_ceil(DEPTHS);
+        let width = kernel.blocks_across() * COLUMNS;
         let panels = columns.div_ceil(width);
         if !zero_points.is_empty() {
             zero_points.resize(panels * width, 0);
         }
-        let empty = Block([0; COLUMNS * DEPTHS]);
+        let mut column_sums = vec![0; panels * width];
+        for (sum, weights) in column_sums.iter_mut().zip(weights.columns()) {
+            *sum = weights.iter().map(|&w| i32::from(w)).sum();
+        }
         let mut packed = Self {
             kernel,
             depth,
             columns,
-            blocks: vec![empty; panels * groups * format.blocks_across],
-            blocks_across: format.blocks_across,
-            column_sums: vec![0; panels * width],
+            blocks: Vec::new(),
+            column_sums,
             zero_points,
-            remainders: Remainders::default(),
+            remainders: Remainders::new(),
         };
-        let mut column_weights = vec![0i8; groups * DEPTHS];
+        if kernel.saturates() {
+            let most = (MAX_REMAINDERS / 2.0 * weights.len() as f64) as usize + columns;
+            let fits = depth <= MAX_SPLIT_DEPTH && packed.fill(weights, Some(most));
+            if fits {
+                return Ok(packed);
+            }
+            packed.kernel = kernel.without_saturation();
+            packed.remainders = Remainders::new();
+        }
+        packed.fill(weights, None);
+        Ok(packed)
+    }
+
+    /// Brings the weights in order; if `most_pairs` is given, only safe ones, and no more than
+    /// so many pairs of remainders: returns false if that fails.
+    fn fill(&mut self, weights: ArrayView2<'_, i8>, most_pairs: Option<usize>) -> bool {
+        let across = self.kernel.blocks_across();
+        let groups = self.depth.div_ceil(DEPTHS);
+        let panels = self.columns.div_ceil(across * COLUMNS);
+        self.blocks.clear();
+        let empty = Block([0; COLUMNS * DEPTHS]);
+        self.blocks.resize(panels * groups * across, empty);
+        let mut copy = vec![0i8; groups * DEPTHS];
+        let mut taken = Vec::new();
         for (column, weights) in weights.columns().into_iter().enumerate() {
-            for (copy, weight) in column_weights.iter_mut().zip(weights) {
+            for (copy, weight) in copy.iter_mut().zip(weights) {
                 *copy = *weight;
             }
-            packed.column_sums[column] = column_weights.iter().map(|&w| i32::from(w)).sum();
-            if format.saturates {
-                let taken = make_column_safe(&mut column_weights);
-                packed.remainders.push_column(taken);
+            if let Some(most_pairs) = most_pairs {
+                make_column_safe(&mut copy, &mut taken);
+                self.remainders.push_column(&taken);
+                if self.remainders.len() > most_pairs {
+                    return false;
+                }
             }
-            let (panel, within) = (column / width, column % width);
+            let (panel, within) = (column / (across * COLUMNS), column % (across * COLUMNS));
             let (block, lane) = (within / COLUMNS, within % COLUMNS);
-            for (group, four) in column_weights.as_chunks::<DEPTHS>().0.iter().enumerate() {
-                let at = (panel * groups + group) * format.blocks_across + block;
-                packed.blocks[at].0.as_chunks_mut::<DEPTHS>().0[lane] = *four;
+            for (group, four) in copy.as_chunks::<DEPTHS>().0.iter().enumerate() {
+                let at = (panel * groups + group) * across + block;
+                self.blocks[at].0.as_chunks_mut::<DEPTHS>().0[lane] = *four;
             }
         }
-        Ok(packed)
+        true
     }
 
     /// The depth K.
@@ -189,9 +216,14 @@ impl PackedWeights {
 
     /// The blocks of the panel that begins at column `first`.
     pub(super) fn panel(&self, first: usize) -> &[Block] {
-        let size = self.depth.div_ceil(DEPTHS) * self.blocks_across;
-        let panel = first / (self.blocks_across * COLUMNS);
+        let size = self.depth.div_ceil(DEPTHS) * self.kernel.blocks_across();
+        let panel = first / (self.kernel.blocks_across() * COLUMNS);
         &self.blocks[panel * size..][..size]
+    }
+
+    /// The micro-kernel that reads them.
+    pub(super) fn chosen(&self) -> Chosen {
+        self.kernel.0
     }
 
     /// What was taken from the columns to make their pairs safe.
@@ -200,14 +232,14 @@ impl PackedWeights {
     }
 }
 
-/// Makes each pair of a column safe, and returns what was taken, with its depth.
-fn make_column_safe(weights: &mut [i8]) -> Vec<(usize, i8)> {
-    let mut taken = Vec::new();
+/// Makes each pair of a column safe, and writes what was taken, with its depth, to `taken`.
+fn make_column_safe(weights: &mut [i8], taken: &mut Vec<(u16, i8)>) {
+    taken.clear();
     for (pair, weights) in weights.as_chunks_mut::<2>().0.iter_mut().enumerate() {
         let (safe, rest) = make_safe(*weights);
         *weights = safe;
-        let nonzero = rest.iter().enumerate().filter(|(_, w)| **w != 0);
-        taken.extend(nonzero.map(|(i, &w)| (2 * pair + i, w)));
+        for (i, rest) in rest.into_iter().enumerate().filter(|(_, rest)| *rest != 0) {
+            taken.push(((2 * pair + i) as u16, rest));
+        }
     }
-    taken
 }

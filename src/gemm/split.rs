@@ -29,60 +29,102 @@ pub(crate) fn make_safe(pair: [i8; 2]) -> ([i8; 2], [i8; 2]) {
     (safe.map(|w| w as i8), taken.map(|w| w as i8))
 }
 
-/// Four remainders of one column: their positions along the depth, and their values.
-///
-/// Each value lies in −64..=64, so that any two of them are a safe pair; a larger remainder takes
-/// two places. Empty places have the value 0.
+/// Two remainders of one column: their positions along the depth, and their values. An empty place
+/// has the value 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Quad {
-    pub(crate) depth: [u32; 4],
-    pub(crate) weight: [i8; 4],
+pub(crate) struct Pair {
+    pub(crate) depth: [u16; 2],
+    pub(crate) weight: [i8; 2],
 }
 
-/// The remainders of a matrix, column by column.
-#[derive(Debug, Clone, Default)]
+/// The depth up to which positions fit a [`Pair`].
+pub(crate) const MAX_SPLIT_DEPTH: usize = 1 << 16;
+
+/// The remainders of a matrix, column by column; within a column, *runs* of pairs whose values of
+/// one sign sum to at most 128, so that a whole run can be summed in 16 bits.
+#[derive(Debug, Clone)]
 pub(crate) struct Remainders {
-    quads: Vec<Quad>,
-    /// Where each column's quads begin; one more entry than there are columns.
-    starts: Vec<usize>,
+    pairs: Vec<Pair>,
+    /// Where each run begins; one more entry than there are runs.
+    runs: Vec<u32>,
+    /// Where each column's runs begin; one more entry than there are columns.
+    columns: Vec<u32>,
 }
 
 impl Remainders {
-    /// The remainders of the next column, from `(depth, weight)` in any order.
-    pub(crate) fn push_column(&mut self, remainders: impl IntoIterator<Item = (usize, i8)>) {
-        if self.starts.is_empty() {
-            self.starts.push(0);
+    /// Those of a matrix without columns.
+    pub(crate) fn new() -> Self {
+        Self {
+            pairs: Vec::new(),
+            runs: vec![0],
+            columns: vec![0],
         }
-        let halves = remainders.into_iter().flat_map(|(depth, weight)| {
-            let half = weight / 2;
-            let parts = match weight {
-                -64..=64 => [weight, 0],
-                _ => [half, weight - half],
-            };
-            parts.map(|part| (depth as u32, part))
-        });
-        let mut places: Vec<_> = halves.filter(|&(_, weight)| weight != 0).collect();
-        places.resize(places.len().next_multiple_of(4), (0, 0));
-        self.quads
-            .extend(places.as_chunks::<4>().0.iter().map(|four| Quad {
-                depth: four.map(|(depth, _)| depth),
-                weight: four.map(|(_, weight)| weight),
-            }));
-        self.starts.push(self.quads.len());
     }
 
-    /// The quads of a column; none for columns beyond the last.
-    pub(crate) fn column(&self, column: usize) -> &[Quad] {
-        match (self.starts.get(column), self.starts.get(column + 1)) {
-            (Some(&start), Some(&end)) => &self.quads[start..end],
+    /// The remainders of the next column, from `(depth, weight)` in any order.
+    pub(crate) fn push_column(&mut self, remainders: &[(u16, i8)]) {
+        let mut rest = remainders;
+        while !rest.is_empty() {
+            let (run, after) = rest.split_at(run_length(rest));
+            for two in run.chunks(2) {
+                let mut pair = Pair::default();
+                for (i, &(depth, weight)) in two.iter().enumerate() {
+                    (pair.depth[i], pair.weight[i]) = (depth, weight);
+                }
+                self.pairs.push(pair);
+            }
+            self.runs.push(self.pairs.len() as u32);
+            rest = after;
+        }
+        self.columns.push(self.runs.len() as u32 - 1);
+    }
+
+    /// The runs of a column; none for columns beyond the last.
+    #[inline(always)]
+    pub(crate) fn runs(&self, column: usize) -> impl Iterator<Item = &[Pair]> {
+        let bounds = match self.columns.get(column..column + 2) {
+            Some(&[start, end]) => &self.runs[start as usize..=end as usize],
+            _ => &[],
+        };
+        let ends = bounds.iter().skip(1);
+        bounds
+            .iter()
+            .zip(ends)
+            .map(|(&start, &end)| &self.pairs[start as usize..end as usize])
+    }
+
+    /// The pairs of a column; none for columns beyond the last.
+    #[inline(always)]
+    pub(crate) fn pairs(&self, column: usize) -> &[Pair] {
+        match self.columns.get(column..column + 2) {
+            Some(&[start, end]) => {
+                let [start, end] = [start, end].map(|run| self.runs[run as usize] as usize);
+                &self.pairs[start..end]
+            }
             _ => &[],
         }
     }
 
+    /// The number of pairs.
+    pub(crate) fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// Whether there are none at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.quads.is_empty()
+        self.pairs.is_empty()
     }
+}
+
+/// How many of the first remainders can be summed in 16 bits. At least one, for none exceeds 128.
+fn run_length(remainders: &[(u16, i8)]) -> usize {
+    let (mut positive, mut negative) = (0, 0);
+    let fits = |&&(_, weight): &&(u16, i8)| {
+        positive += i32::from(weight).max(0);
+        negative += i32::from(weight).min(0);
+        positive <= SAFE_SUM && negative >= -SAFE_SUM
+    };
+    remainders.iter().take_while(fits).count()
 }
 
 #[cfg(test)]
@@ -110,21 +152,31 @@ mod tests {
     }
 
     #[test]
-    fn quads_hold_what_was_pushed_in_values_up_to_64() {
-        let pushed = [(7, -128i8), (3, 126), (2, 64), (9, -65), (1, 1)];
-        let mut remainders = Remainders::default();
-        remainders.push_column(pushed);
-        remainders.push_column([]);
-        let mut sums = [0i32; 10];
-        for quad in remainders.column(0) {
-            for (depth, weight) in quad.depth.iter().zip(quad.weight) {
-                assert!((-64..=64).contains(&weight));
-                sums[*depth as usize] += i32::from(weight);
-            }
+    fn runs_hold_what_was_pushed_and_can_be_summed_in_16_bits() {
+        let pushed = [(7, -128), (3, 126), (2, 64), (9, -65), (1, 1), (65_535, -1)];
+        let mut remainders = Remainders::new();
+        remainders.push_column(&pushed);
+        remainders.push_column(&[]);
+        remainders.push_column(&pushed[..1]);
+        let mut found = Vec::new();
+        for run in remainders.runs(0) {
+            let weights = run.iter().flat_map(|pair| pair.weight.map(i32::from));
+            assert!(weights.clone().map(|w| w.max(0)).sum::<i32>() <= SAFE_SUM);
+            assert!(weights.map(|w| w.min(0)).sum::<i32>() >= -SAFE_SUM);
+            let pairs = run
+                .iter()
+                .flat_map(|pair| pair.depth.into_iter().zip(pair.weight));
+            found.extend(pairs.filter(|&(_, weight)| weight != 0));
         }
-        for (depth, weight) in pushed {
-            assert_eq!(sums[depth], i32::from(weight));
-        }
-        assert!(remainders.column(1).is_empty() && remainders.column(2).is_empty());
+        assert_eq!(found, pushed);
+        assert_eq!(
+            (remainders.runs(1).count(), remainders.pairs(1)),
+            (0, &[][..])
+        );
+        assert_eq!(remainders.pairs(2).len(), 1);
+        assert_eq!(
+            (remainders.runs(3).count(), remainders.pairs(3)),
+            (0, &[][..])
+        );
     }
 }

@@ -7,9 +7,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{MicroKernel, STRIP};
-use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
-use crate::gemm::split::{Quad, Remainders};
+use super::{MAX_STRIPS, MicroKernel, STRIP, SumRow, Task};
+use crate::gemm::pack::{Block, DEPTHS};
+use crate::gemm::split::Remainders;
 
 /// The proof that this CPU has AVX2 and FMA: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
@@ -25,26 +25,36 @@ impl Avx2 {
 impl MicroKernel for Avx2 {
     const ROWS: usize = 6;
     const BLOCKS: usize = 1;
-    const SATURATES: bool = true;
+    type Activation = u8;
 
     #[inline(always)]
-    fn enter<R>(self, job: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { enter(job) }
+    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+        bytes
     }
 
     #[inline(always)]
-    fn multiply(self, rows: usize, a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [i32]) {
-        let tile = tile.as_chunks_mut::<COLUMNS>().0;
+    fn enter<T: Task>(self, task: T) {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { enter(task) }
+    }
+
+    #[inline(always)]
+    fn expect_write<T>(self, place: &mut [T]) {
+        expect_write(place);
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
-            match rows {
-                1 => multiply::<1>(a, b, tile),
-                2 => multiply::<2>(a, b, tile),
-                3 => multiply::<3>(a, b, tile),
-                4 => multiply::<4>(a, b, tile),
-                5 => multiply::<5>(a, b, tile),
-                _ => multiply::<6>(a, b, tile),
+            match sums.len() {
+                0 => {}
+                1 => multiply::<1>(a, stride, b, sums, at),
+                2 => multiply::<2>(a, stride, b, sums, at),
+                3 => multiply::<3>(a, stride, b, sums, at),
+                4 => multiply::<4>(a, stride, b, sums, at),
+                5 => multiply::<5>(a, stride, b, sums, at),
+                _ => multiply::<6>(a, stride, b, sums, at),
             }
         }
     }
@@ -52,39 +62,52 @@ impl MicroKernel for Avx2 {
     #[inline(always)]
     fn add_remainders(
         self,
-        strip: &[[u8; STRIP]],
+        strips: &[[u8; STRIP]],
+        across: usize,
         remainders: &Remainders,
         first: usize,
-        tile: &mut [i32],
+        sums: &mut [SumRow],
+        at: usize,
     ) {
-        let tile = tile.as_chunks_mut::<COLUMNS>().0;
         // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { add_remainders(strip, remainders, first, tile) }
+        unsafe {
+            match across {
+                0 => {}
+                1 => add_remainders::<1>(strips, remainders, first, sums, at),
+                2 => add_remainders::<2>(strips, remainders, first, sums, at),
+                _ => add_remainders::<MAX_STRIPS>(strips, remainders, first, sums, at),
+            }
+        }
     }
 
     #[inline(always)]
-    fn transpose(self, rows: &[u8], stride: usize, columns: &mut [[u8; STRIP]], half: usize) {
+    fn transpose(self, rows: &[u8], stride: usize) -> [[u8; 16]; 16] {
         // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { transpose_bytes(rows, stride, columns, half) }
+        unsafe { transpose_bytes(rows, stride) }
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn enter<R>(job: impl FnOnce() -> R) -> R {
-    job()
+fn enter<T: Task>(task: T) {
+    task.run();
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
-fn multiply<const R: usize>(a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [[i32; COLUMNS]]) {
+fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [SumRow], at: usize) {
     let ones = _mm256_set1_epi16(1);
+    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for r in 0..R {
-        sums[r] = [load_sums(&tile[r], 0), load_sums(&tile[r], 1)];
+        sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + 8)];
     }
-    for (a, b) in a.as_chunks::<R>().0.iter().zip(b) {
+    for (group, b) in b.iter().enumerate() {
         let b = [load_block(b, 0), load_block(b, 1)];
         for r in 0..R {
-            let a = _mm256_set1_epi32(i32::from_ne_bytes(a[r]));
+            // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
+            let a = unsafe { a.as_ptr().add(r * stride + group * DEPTHS).cast::<i32>() };
+            // SAFETY: these are 4 readable bytes.
+            let a = _mm256_set1_epi32(unsafe { a.read_unaligned() });
             for half in 0..2 {
                 let pairs = _mm256_maddubs_epi16(a, b[half]); // 16 bits: every pair is safe
                 let fours = _mm256_madd_epi16(pairs, ones);
@@ -93,104 +116,96 @@ fn multiply<const R: usize>(a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [[i32; C
         }
     }
     for r in 0..R {
-        store_sums(sums[r][0], &mut tile[r], 0);
-        store_sums(sums[r][1], &mut tile[r], 1);
+        store_sums(sums[r][0], &mut rows[r], at);
+        store_sums(sums[r][1], &mut rows[r], at + 8);
+    }
+}
+
+/// Asks for the cache lines of `place`, to write them.
+#[inline(always)]
+pub(super) fn expect_write<T>(place: &mut [T]) {
+    let bytes = size_of_val(place);
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: within `place`; and a prefetch may be of any address.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.as_ptr().cast::<i8>().add(line)) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn add_remainders(
-    strip: &[[u8; STRIP]],
+fn add_remainders<const S: usize>(
+    strips: &[[u8; STRIP]],
     remainders: &Remainders,
     first: usize,
-    tile: &mut [[i32; COLUMNS]],
+    rows: &mut [SumRow],
+    at: usize,
 ) {
-    for half in 0..2 {
-        let mut columns = [[_mm256_setzero_si256(); 8]; 4];
+    let strips = strips.as_chunks::<S>().0;
+    for half in [0, 8] {
+        let mut columns = [[_mm256_setzero_si256(); 8]; 4 * MAX_STRIPS];
         for lane in 0..8 {
-            let quads = remainders.column(first + 8 * half + lane);
-            let four = strip_times_quads(strip, quads);
-            for part in 0..4 {
-                columns[part][lane] = four[part];
-            }
-        }
-        // Part p holds rows 4p..4p + 4 and 16 + 4p..16 + 4p + 4, as unpacking left them.
-        for (part, columns) in columns.iter().enumerate() {
-            let rows = transpose(columns);
-            for lane in 0..8 {
-                if let Some(sums) = tile.get_mut(4 * part + lane % 4 + 16 * (lane / 4)) {
-                    let sum = _mm256_add_epi32(load_sums(sums, half), rows[lane]);
-                    store_sums(sum, sums, half);
+            let sums = strips_times_column(strips, remainders, first + half + lane);
+            for strip in 0..S {
+                for part in 0..4 {
+                    columns[4 * strip + part][lane] = sums[strip][part];
                 }
             }
         }
-    }
-}
-
-/// Four perfect shuffles of 16 vectors of 16 bytes transpose them.
-#[target_feature(enable = "avx2")]
-fn transpose_bytes(rows: &[u8], stride: usize, columns: &mut [[u8; STRIP]], half: usize) {
-    let mut v = [_mm_setzero_si128(); 16];
-    for (row, v) in v.iter_mut().enumerate() {
-        let bytes = &rows[row * stride..][..16];
-        // SAFETY: 16 readable bytes.
-        *v = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-    }
-    for _ in 0..4 {
-        let mut shuffled = v;
-        for i in 0..8 {
-            shuffled[2 * i] = _mm_unpacklo_epi8(v[i], v[i + 8]);
-            shuffled[2 * i + 1] = _mm_unpackhi_epi8(v[i], v[i + 8]);
+        for (columns, rows) in columns.iter().zip(rows.chunks_mut(8)) {
+            let sums = transpose(columns);
+            for (lane, row) in rows.iter_mut().enumerate() {
+                let sum = _mm256_add_epi32(load_sums(row, at + half), sums[lane]);
+                store_sums(sum, row, at + half);
+            }
         }
-        v = shuffled;
-    }
-    for (column, v) in columns.iter_mut().zip(v) {
-        let bytes = &mut column.as_chunks_mut::<16>().0[half];
-        // SAFETY: 16 writable bytes.
-        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), v) }
     }
 }
 
-/// The sums of one column's remainders over 32 rows: four vectors of eight rows.
+/// The sums of one column's remainders over the rows of S strips, eight rows a vector.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn strip_times_quads(strip: &[[u8; STRIP]], quads: &[Quad]) -> [__m256i; 4] {
-    let ones = _mm256_set1_epi16(1);
-    let mut sums = [_mm256_setzero_si256(); 4];
-    for quad in quads {
-        let ([d0, d1, d2, d3], [w0, w1, w2, w3]) = (quad.depth, quad.weight);
-        let (a0, a1) = (load_strip(strip, d0), load_strip(strip, d1));
-        let (a2, a3) = (load_strip(strip, d2), load_strip(strip, d3));
-        let (w01, w23) = (pair(w0, w1), pair(w2, w3));
-        // 16 bits: remainders of at most 64 are safe in pairs.
-        let low01 = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a0, a1), w01);
-        let high01 = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a0, a1), w01);
-        let low23 = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a2, a3), w23);
-        let high23 = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a2, a3), w23);
-        let rows = [
-            _mm256_unpacklo_epi16(low01, low23),
-            _mm256_unpackhi_epi16(low01, low23),
-            _mm256_unpacklo_epi16(high01, high23),
-            _mm256_unpackhi_epi16(high01, high23),
-        ];
-        for part in 0..4 {
-            sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(rows[part], ones));
+fn strips_times_column<const S: usize>(
+    strips: &[[[u8; STRIP]; S]],
+    remainders: &Remainders,
+    column: usize,
+) -> [[__m256i; 4]; S] {
+    let mut sums = [[_mm256_setzero_si256(); 4]; S];
+    for pairs in remainders.runs(column) {
+        // 16 bits, all along: a run's remainders of one sign sum to at most 128.
+        let mut even = [_mm256_setzero_si256(); S]; // rows 0 to 7 and 16 to 23 of each strip
+        let mut odd = [_mm256_setzero_si256(); S]; // rows 8 to 15 and 24 to 31
+        for pair in pairs {
+            let [a0, a1] = [pair.depth[0], pair.depth[1]];
+            let (a0, a1) = (&strips[usize::from(a0)], &strips[usize::from(a1)]);
+            let weights = _mm256_set1_epi16(i16::from_le_bytes(pair.weight.map(|w| w as u8)));
+            for s in 0..S {
+                let (a0, a1) = (load_strip(&a0[s]), load_strip(&a1[s]));
+                let low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a0, a1), weights);
+                let high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a0, a1), weights);
+                even[s] = _mm256_add_epi16(even[s], low);
+                odd[s] = _mm256_add_epi16(odd[s], high);
+            }
+        }
+        for s in 0..S {
+            let parts = [
+                _mm256_castsi256_si128(even[s]),
+                _mm256_castsi256_si128(odd[s]),
+                _mm256_extracti128_si256::<1>(even[s]),
+                _mm256_extracti128_si256::<1>(odd[s]),
+            ];
+            for part in 0..4 {
+                let wide = _mm256_cvtepi16_epi32(parts[part]);
+                sums[s][part] = _mm256_add_epi32(sums[s][part], wide);
+            }
         }
     }
     sums
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn pair(w0: i8, w1: i8) -> __m256i {
-    _mm256_set1_epi16(i16::from_le_bytes([w0 as u8, w1 as u8]))
 }
 
 /// Eight vectors of eight numbers become the vectors of their first, second, … numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transpose(v: &[__m256i; 8]) -> [__m256i; 8] {
-    let mut fours = *v; // after the loop: lanes 0..4 of numbers 0 to 3, then of 4 to 7
+    let mut fours = *v; // after the loop: numbers 0 and 4, 1 and 5, … of vectors 0 to 3; then 4 to 7
     for half in [0, 4] {
         let (low0, high0) = interleave(v[half], v[half + 1]);
         let (low1, high1) = interleave(v[half + 2], v[half + 3]);
@@ -213,10 +228,35 @@ fn interleave(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
     (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
 }
 
+/// Four perfect shuffles of 16 vectors of 16 bytes transpose them.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_strip(strip: &[[u8; STRIP]], depth: u32) -> __m256i {
-    let bytes = &strip[depth as usize];
+fn transpose_bytes(rows: &[u8], stride: usize) -> [[u8; 16]; 16] {
+    let mut v = [_mm_setzero_si128(); 16];
+    for (row, v) in v.iter_mut().enumerate() {
+        let bytes = &rows[row * stride..][..16];
+        // SAFETY: 16 readable bytes.
+        *v = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+    }
+    for _ in 0..4 {
+        let mut shuffled = v;
+        for i in 0..8 {
+            shuffled[2 * i] = _mm_unpacklo_epi8(v[i], v[i + 8]);
+            shuffled[2 * i + 1] = _mm_unpackhi_epi8(v[i], v[i + 8]);
+        }
+        v = shuffled;
+    }
+    let mut columns = [[0; 16]; 16];
+    for (column, v) in columns.iter_mut().zip(v) {
+        // SAFETY: 16 writable bytes.
+        unsafe { _mm_storeu_si128(column.as_mut_ptr().cast(), v) }
+    }
+    columns
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_strip(bytes: &[u8; STRIP]) -> __m256i {
     // SAFETY: 32 readable bytes.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
@@ -231,16 +271,16 @@ fn load_block(block: &Block, half: usize) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_sums(row: &[i32; COLUMNS], half: usize) -> __m256i {
-    let sums = &row.as_chunks::<8>().0[half];
+pub(super) fn load_sums(row: &SumRow, at: usize) -> __m256i {
+    let sums = &row[at..at + 8];
     // SAFETY: 8 readable numbers of 32 bits, 32 bytes.
     unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_sums(sums: __m256i, row: &mut [i32; COLUMNS], half: usize) {
-    let place = &mut row.as_chunks_mut::<8>().0[half];
+pub(super) fn store_sums(sums: __m256i, row: &mut SumRow, at: usize) {
+    let place = &mut row[at..at + 8];
     // SAFETY: 8 writable numbers of 32 bits, 32 bytes.
     unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), sums) }
 }

@@ -6,7 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use super::MicroKernel;
+use super::avx2::expect_write;
+use super::{MicroKernel, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
@@ -28,59 +29,81 @@ impl Avx512Vnni {
 impl MicroKernel for Avx512Vnni {
     const ROWS: usize = 12;
     const BLOCKS: usize = 2;
-    const SATURATES: bool = false;
+    type Activation = u8;
 
     #[inline(always)]
-    fn enter<R>(self, job: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { enter(job) }
+    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+        bytes
     }
 
     #[inline(always)]
-    fn multiply(self, rows: usize, a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [i32]) {
-        let (b, tile) = (b.as_chunks::<2>().0, tile.as_chunks_mut::<32>().0);
+    fn enter<T: Task>(self, task: T) {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { enter(task) }
+    }
+
+    #[inline(always)]
+    fn expect_write<T>(self, place: &mut [T]) {
+        expect_write(place);
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+        let b = b.as_chunks::<2>().0;
         // SAFETY: `self` proves that the CPU has the features that each call needs.
         unsafe {
-            match rows {
-                1 => multiply::<1>(a, b, tile),
-                2 => multiply::<2>(a, b, tile),
-                3 => multiply::<3>(a, b, tile),
-                4 => multiply::<4>(a, b, tile),
-                5 => multiply::<5>(a, b, tile),
-                6 => multiply::<6>(a, b, tile),
-                7 => multiply::<7>(a, b, tile),
-                8 => multiply::<8>(a, b, tile),
-                9 => multiply::<9>(a, b, tile),
-                10 => multiply::<10>(a, b, tile),
-                11 => multiply::<11>(a, b, tile),
-                _ => multiply::<12>(a, b, tile),
+            match sums.len() {
+                0 => {}
+                1 => multiply::<1>(a, stride, b, sums, at),
+                2 => multiply::<2>(a, stride, b, sums, at),
+                3 => multiply::<3>(a, stride, b, sums, at),
+                4 => multiply::<4>(a, stride, b, sums, at),
+                5 => multiply::<5>(a, stride, b, sums, at),
+                6 => multiply::<6>(a, stride, b, sums, at),
+                7 => multiply::<7>(a, stride, b, sums, at),
+                8 => multiply::<8>(a, stride, b, sums, at),
+                9 => multiply::<9>(a, stride, b, sums, at),
+                10 => multiply::<10>(a, stride, b, sums, at),
+                11 => multiply::<11>(a, stride, b, sums, at),
+                _ => multiply::<12>(a, stride, b, sums, at),
             }
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-fn enter<R>(job: impl FnOnce() -> R) -> R {
-    job()
+fn enter<T: Task>(task: T) {
+    task.run();
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-fn multiply<const R: usize>(a: &[[u8; DEPTHS]], b: &[[Block; 2]], tile: &mut [[i32; 2 * COLUMNS]]) {
+fn multiply<const R: usize>(
+    a: &[u8],
+    stride: usize,
+    b: &[[Block; 2]],
+    rows: &mut [SumRow],
+    at: usize,
+) {
+    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
     for r in 0..R {
-        sums[r] = [load_sums(&tile[r], 0), load_sums(&tile[r], 1)];
+        sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + COLUMNS)];
     }
-    for (a, b) in a.as_chunks::<R>().0.iter().zip(b) {
+    for (group, b) in b.iter().enumerate() {
         let b = [load_block(&b[0]), load_block(&b[1])];
         for r in 0..R {
-            let a = _mm512_set1_epi32(i32::from_ne_bytes(a[r]));
+            // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
+            let a = unsafe { a.as_ptr().add(r * stride + group * DEPTHS).cast::<i32>() };
+            // SAFETY: these are 4 readable bytes.
+            let a = _mm512_set1_epi32(unsafe { a.read_unaligned() });
             sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], a, b[0]);
             sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], a, b[1]);
         }
     }
     for r in 0..R {
-        store_sums(sums[r][0], &mut tile[r], 0);
-        store_sums(sums[r][1], &mut tile[r], 1);
+        store_sums(sums[r][0], &mut rows[r], at);
+        store_sums(sums[r][1], &mut rows[r], at + COLUMNS);
     }
 }
 
@@ -93,16 +116,16 @@ fn load_block(block: &Block) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_sums(row: &[i32; 2 * COLUMNS], half: usize) -> __m512i {
-    let sums = &row.as_chunks::<COLUMNS>().0[half];
+fn load_sums(row: &SumRow, at: usize) -> __m512i {
+    let sums = &row[at..at + COLUMNS];
     // SAFETY: 16 readable numbers of 32 bits, 64 bytes.
     unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_sums(sums: __m512i, row: &mut [i32; 2 * COLUMNS], half: usize) {
-    let place = &mut row.as_chunks_mut::<COLUMNS>().0[half];
+fn store_sums(sums: __m512i, row: &mut SumRow, at: usize) {
+    let place = &mut row[at..at + COLUMNS];
     // SAFETY: 16 writable numbers of 32 bits, 64 bytes.
     unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), sums) }
 }

@@ -1,6 +1,6 @@
 //! Plain Rust, on any CPU.
 
-use super::MicroKernel;
+use super::{MicroKernel, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 
 /// Needs no proof: every CPU has it.
@@ -10,15 +10,20 @@ pub(in crate::gemm) struct Portable;
 impl MicroKernel for Portable {
     const ROWS: usize = 4;
     const BLOCKS: usize = 1;
-    const SATURATES: bool = false;
+    type Activation = u8;
 
-    fn enter<R>(self, job: impl FnOnce() -> R) -> R {
-        job()
+    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+        bytes
     }
 
-    fn multiply(self, rows: usize, a: &[[u8; DEPTHS]], b: &[Block], tile: &mut [i32]) {
-        for (a, Block(b)) in a.chunks_exact(rows).zip(b) {
-            for (a, sums) in a.iter().zip(tile.chunks_exact_mut(COLUMNS)) {
+    fn enter<T: Task>(self, task: T) {
+        task.run();
+    }
+
+    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let sums = &mut sums[at..at + COLUMNS];
+            for (a, Block(b)) in a[r * stride..].as_chunks::<DEPTHS>().0.iter().zip(b) {
                 for (sum, b) in sums.iter_mut().zip(b.as_chunks::<DEPTHS>().0) {
                     for k in 0..DEPTHS {
                         *sum = sum.wrapping_add(i32::from(a[k]) * i32::from(b[k]));

@@ -1,0 +1,153 @@
+//! A block of rows of activations, in the orders in which kernels read them.
+
+use std::ops::Range;
+
+use super::activations::Activations;
+use super::kernel::{MicroKernel, STRIP, Task};
+use super::pack::PackedWeights;
+use crate::elementwise;
+use crate::error::Result;
+
+/// Up to so many rows, remainders are added one by one.
+const FEW_ROWS: usize = 4;
+
+/// A block of rows of activations.
+pub(super) struct PackedRows<K: MicroKernel> {
+    kernel: K,
+    /// Row by row; each is filled up with zeros to a multiple of 16 bytes, the stride.
+    bytes: Vec<u8>,
+    stride: usize,
+    /// For each depth, the bytes of all rows, in as many strips as that takes. Only for the
+    /// remainders of more than a few rows.
+    strips: Vec<[u8; STRIP]>,
+    zero_points: Vec<i32>,
+    /// Only for weights that have zero points.
+    row_sums: Vec<i32>,
+}
+
+impl<K: MicroKernel> PackedRows<K> {
+    /// Room for rows of a depth.
+    pub(super) fn new(kernel: K, depth: usize) -> Self {
+        Self {
+            kernel,
+            bytes: Vec::new(),
+            stride: stride_for(depth),
+            strips: Vec::new(),
+            zero_points: Vec::new(),
+            row_sums: Vec::new(),
+        }
+    }
+
+    /// Reads `rows` of `activations` and brings them in order.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`](crate::Error::NotANumber) if a row is quantized and holds a NaN.
+    pub(super) fn pack(
+        &mut self,
+        activations: &Activations<'_>,
+        rows: Range<usize>,
+        weights: &PackedWeights,
+        quantizer: elementwise::Kernel,
+    ) -> Result<()> {
+        let depth = weights.depth();
+        self.bytes.resize(rows.len() * self.stride, 0);
+        for (i, row) in rows.clone().enumerate() {
+            let bytes = &mut self.bytes[i * self.stride..][..depth];
+            activations.write_row(row, quantizer, bytes)?;
+        }
+        self.zero_points.clear();
+        let zero_points = rows.clone().map(|row| activations.zero_point(row));
+        self.zero_points.extend(zero_points);
+        let strips = rows.len() > FEW_ROWS && !weights.remainders().is_empty();
+        let row_sums = weights.has_zero_points();
+        self.kernel.enter(Arrange {
+            strips,
+            row_sums,
+            rows: self,
+        });
+        Ok(())
+    }
+
+    /// The rows' codes, as unsigned bytes, filled up with zeros.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes from one row to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The number of rows.
+    pub(super) fn count(&self) -> usize {
+        self.zero_points.len()
+    }
+
+    /// The strips, if there are any, and how many there are for each depth.
+    pub(super) fn strips(&self) -> Option<(&[[u8; STRIP]], usize)> {
+        let across = self.count().div_ceil(STRIP);
+        (!self.strips.is_empty()).then_some((&self.strips, across))
+    }
+
+    /// The zero point of each row.
+    pub(super) fn zero_points(&self) -> &[i32] {
+        &self.zero_points
+    }
+
+    /// The sum of each row, if the weights have zero points; none otherwise.
+    pub(super) fn row_sums(&self) -> &[i32] {
+        &self.row_sums
+    }
+
+    #[inline(always)]
+    fn arrange_strips(&mut self) {
+        let (count, stride) = (self.count(), self.stride);
+        let across = count.div_ceil(STRIP);
+        self.bytes.resize(across * STRIP * stride, 0);
+        self.strips.resize(across * stride, [0; STRIP]);
+        for (half, rows) in self.bytes.chunks_exact(16 * stride).enumerate() {
+            for (at, strips) in self.strips.chunks_exact_mut(16 * across).enumerate() {
+                let columns = self.kernel.transpose(&rows[16 * at..], stride);
+                let strips = strips[half / 2..].iter_mut().step_by(across);
+                for (strip, column) in strips.zip(columns) {
+                    strip.as_chunks_mut::<16>().0[half % 2] = column;
+                }
+            }
+        }
+        self.bytes.truncate(count * stride);
+    }
+}
+
+/// The bytes from one row to the next: a multiple of 16, and not of 1024, lest rows of a tile fall on
+/// the same cache sets.
+fn stride_for(depth: usize) -> usize {
+    match depth.next_multiple_of(16) {
+        0 => 0,
+        stride if stride % 1024 == 0 => stride + 64,
+        stride => stride,
+    }
+}
+
+/// Brings the bytes of rows into the orders in which they are read.
+struct Arrange<'a, K: MicroKernel> {
+    rows: &'a mut PackedRows<K>,
+    strips: bool,
+    row_sums: bool,
+}
+
+impl<K: MicroKernel> Task for Arrange<'_, K> {
+    #[inline(always)]
+    fn run(self) {
+        let rows = self.rows;
+        rows.strips.clear();
+        if self.strips {
+            rows.arrange_strips();
+        }
+        rows.row_sums.clear();
+        if self.row_sums {
+            let bytes = rows.bytes.chunks_exact(rows.stride.max(1));
+            let sums = bytes.map(|row| row.iter().map(|&v| i32::from(v)).sum::<i32>());
+            rows.row_sums.extend(sums);
+        }
+    }
+}
