@@ -10,7 +10,7 @@ use super::kernel::{
     MAX_STRIPS, MicroKernel, STRIP, SUMS, SumRow, Task, add_row_remainders, panel_columns,
 };
 use super::pack::{DEPTHS, PackedWeights};
-use super::rows::PackedRows;
+use super::rows::{PackedRows, Room};
 use super::{Chosen, with_micro_kernel};
 use crate::elementwise;
 use crate::error::Result;
@@ -111,7 +111,8 @@ fn multiply_part<K: MicroKernel, E: Epilogue>(
 ) -> Result<()> {
     let blocks = out.nrows().div_ceil(BLOCK_ROWS).max(1);
     let block_rows = out.nrows().div_ceil(blocks).next_multiple_of(STRIP);
-    let mut rows = PackedRows::new(kernel, job.weights.depth());
+    let mut room = Room::take();
+    let mut rows = PackedRows::new(kernel, job.weights.depth(), &mut room.rows);
     for mut out in out.axis_chunks_iter_mut(Axis(0), block_rows.max(STRIP)) {
         let range = job.first_row..job.first_row + out.nrows();
         rows.pack(job.activations, range, job.weights, job.quantizer)?;
@@ -123,9 +124,11 @@ fn multiply_part<K: MicroKernel, E: Epilogue>(
             job,
             rows,
             out,
+            sums: &mut room.sums,
         });
         job.first_row += rows.count();
     }
+    room.put_back();
     Ok(())
 }
 
@@ -133,8 +136,9 @@ fn multiply_part<K: MicroKernel, E: Epilogue>(
 struct MultiplyBlock<'a, 'v, K: MicroKernel, E: Epilogue> {
     kernel: K,
     job: Job<'a, 'v, E>,
-    rows: &'a PackedRows<K>,
+    rows: &'a PackedRows<'a, K>,
     out: Vec<&'a mut [E::Out]>,
+    sums: &'a mut Vec<SumRow>,
 }
 
 impl<K: MicroKernel, E: Epilogue> Task for MultiplyBlock<'_, '_, K, E> {
@@ -143,12 +147,10 @@ impl<K: MicroKernel, E: Epilogue> Task for MultiplyBlock<'_, '_, K, E> {
         let columns = self.out.first().map_or(0, |row| row.len());
         let mut room = Vec::new();
         let activations = K::activations(self.rows.bytes(), &mut room);
-        let mut sums = vec![[0; SUMS]; self.rows.count()];
+        let mut sums = std::mem::take(self.sums);
+        sums.resize(self.rows.count(), [0; SUMS]);
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            for out in &mut self.out {
-                self.kernel.expect_write(&mut out[first..first + count]);
-            }
             for at in (0..count).step_by(panel_columns::<K>()) {
                 let panel = self.job.first_column + first + at;
                 self.start_with_zero_points(panel, &mut sums, at);
@@ -157,6 +159,7 @@ impl<K: MicroKernel, E: Epilogue> Task for MultiplyBlock<'_, '_, K, E> {
             }
             self.finish(first..first + count, &sums);
         }
+        *self.sums = sums;
     }
 }
 

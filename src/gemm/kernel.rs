@@ -66,10 +66,6 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         at: usize,
     );
 
-    /// Fetches the cache lines of `place`, which is about to be written.
-    #[inline(always)]
-    fn expect_write<T>(self, _place: &mut [T]) {}
-
     /// Adds the product with the remainders of the panel that begins at column `first` to `sums`,
     /// from column `at` on. `strips` holds the activations: for each depth, `across` strips.
     fn add_remainders(

@@ -1,9 +1,10 @@
 //! A block of rows of activations, in the orders in which kernels read them.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::kernel::{MicroKernel, STRIP, Task};
+use super::kernel::{MicroKernel, STRIP, SumRow, Task};
 use super::pack::PackedWeights;
 use crate::elementwise;
 use crate::error::Result;
@@ -11,28 +12,57 @@ use crate::error::Result;
 /// Up to so many rows, remainders are added one by one.
 const FEW_ROWS: usize = 4;
 
-/// A block of rows of activations.
-pub(super) struct PackedRows<K: MicroKernel> {
-    kernel: K,
+/// Memory that a thread keeps from one product to the next, so that small ones need not ask for it.
+#[derive(Default)]
+pub(super) struct Room {
+    pub(super) rows: RowRoom,
+    pub(super) sums: Vec<SumRow>,
+}
+
+/// The part of it that holds a block of rows.
+#[derive(Default)]
+pub(super) struct RowRoom {
     /// Row by row; each is filled up with zeros to a multiple of 16 bytes, the stride.
     bytes: Vec<u8>,
-    stride: usize,
     /// For each depth, the bytes of all rows, in as many strips as that takes. Only for the
     /// remainders of more than a few rows.
     strips: Vec<[u8; STRIP]>,
+}
+
+thread_local! {
+    static ROOM: Cell<Option<Room>> = const { Cell::new(None) };
+}
+
+impl Room {
+    /// This thread's, or a new one.
+    pub(super) fn take() -> Self {
+        ROOM.take().unwrap_or_default()
+    }
+
+    /// Keeps it for the next product.
+    pub(super) fn put_back(self) {
+        ROOM.set(Some(self));
+    }
+}
+
+/// A block of rows of activations.
+pub(super) struct PackedRows<'a, K: MicroKernel> {
+    kernel: K,
+    room: &'a mut RowRoom,
+    stride: usize,
     zero_points: Vec<i32>,
     /// Only for weights that have zero points.
     row_sums: Vec<i32>,
 }
 
-impl<K: MicroKernel> PackedRows<K> {
+impl<'a, K: MicroKernel> PackedRows<'a, K> {
     /// Room for rows of a depth.
-    pub(super) fn new(kernel: K, depth: usize) -> Self {
+    pub(super) fn new(kernel: K, depth: usize, room: &'a mut RowRoom) -> Self {
+        room.bytes.clear();
         Self {
             kernel,
-            bytes: Vec::new(),
+            room,
             stride: stride_for(depth),
-            strips: Vec::new(),
             zero_points: Vec::new(),
             row_sums: Vec::new(),
         }
@@ -50,9 +80,9 @@ impl<K: MicroKernel> PackedRows<K> {
         quantizer: elementwise::Kernel,
     ) -> Result<()> {
         let depth = weights.depth();
-        self.bytes.resize(rows.len() * self.stride, 0);
+        self.room.bytes.resize(rows.len() * self.stride, 0);
         for (i, row) in rows.clone().enumerate() {
-            let bytes = &mut self.bytes[i * self.stride..][..depth];
+            let bytes = &mut self.room.bytes[i * self.stride..][..depth];
             activations.write_row(row, quantizer, bytes)?;
         }
         self.zero_points.clear();
@@ -70,7 +100,7 @@ impl<K: MicroKernel> PackedRows<K> {
 
     /// The rows' codes, as unsigned bytes, filled up with zeros.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.room.bytes
     }
 
     /// The bytes from one row to the next.
@@ -86,7 +116,7 @@ impl<K: MicroKernel> PackedRows<K> {
     /// The strips, if there are any, and how many there are for each depth.
     pub(super) fn strips(&self) -> Option<(&[[u8; STRIP]], usize)> {
         let across = self.count().div_ceil(STRIP);
-        (!self.strips.is_empty()).then_some((&self.strips, across))
+        (!self.room.strips.is_empty()).then_some((&self.room.strips, across))
     }
 
     /// The zero point of each row.
@@ -103,10 +133,10 @@ impl<K: MicroKernel> PackedRows<K> {
     fn arrange_strips(&mut self) {
         let (count, stride) = (self.count(), self.stride);
         let across = count.div_ceil(STRIP);
-        self.bytes.resize(across * STRIP * stride, 0);
-        self.strips.resize(across * stride, [0; STRIP]);
-        for (half, rows) in self.bytes.chunks_exact(16 * stride).enumerate() {
-            for (at, strips) in self.strips.chunks_exact_mut(16 * across).enumerate() {
+        self.room.bytes.resize(across * STRIP * stride, 0);
+        self.room.strips.resize(across * stride, [0; STRIP]);
+        for (half, rows) in self.room.bytes.chunks_exact(16 * stride).enumerate() {
+            for (at, strips) in self.room.strips.chunks_exact_mut(16 * across).enumerate() {
                 let columns = self.kernel.transpose(&rows[16 * at..], stride);
                 let strips = strips[half / 2..].iter_mut().step_by(across);
                 for (strip, column) in strips.zip(columns) {
@@ -114,7 +144,7 @@ impl<K: MicroKernel> PackedRows<K> {
                 }
             }
         }
-        self.bytes.truncate(count * stride);
+        self.room.bytes.truncate(count * stride);
     }
 }
 
@@ -129,23 +159,23 @@ fn stride_for(depth: usize) -> usize {
 }
 
 /// Brings the bytes of rows into the orders in which they are read.
-struct Arrange<'a, K: MicroKernel> {
-    rows: &'a mut PackedRows<K>,
+struct Arrange<'a, 'r, K: MicroKernel> {
+    rows: &'a mut PackedRows<'r, K>,
     strips: bool,
     row_sums: bool,
 }
 
-impl<K: MicroKernel> Task for Arrange<'_, K> {
+impl<K: MicroKernel> Task for Arrange<'_, '_, K> {
     #[inline(always)]
     fn run(self) {
         let rows = self.rows;
-        rows.strips.clear();
+        rows.room.strips.clear();
         if self.strips {
             rows.arrange_strips();
         }
         rows.row_sums.clear();
         if self.row_sums {
-            let bytes = rows.bytes.chunks_exact(rows.stride.max(1));
+            let bytes = rows.room.bytes.chunks_exact(rows.stride.max(1));
             let sums = bytes.map(|row| row.iter().map(|&v| i32::from(v)).sum::<i32>());
             rows.row_sums.extend(sums);
         }

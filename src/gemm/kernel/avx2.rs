@@ -39,11 +39,6 @@ impl MicroKernel for Avx2 {
     }
 
     #[inline(always)]
-    fn expect_write<T>(self, place: &mut [T]) {
-        expect_write(place);
-    }
-
-    #[inline(always)]
     fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
@@ -118,16 +113,6 @@ fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [Su
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + 8);
-    }
-}
-
-/// Asks for the cache lines of `place`, to write them.
-#[inline(always)]
-pub(super) fn expect_write<T>(place: &mut [T]) {
-    let bytes = size_of_val(place);
-    for line in (0..bytes).step_by(64) {
-        // SAFETY: within `place`; and a prefetch may be of any address.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.as_ptr().cast::<i8>().add(line)) }
     }
 }
 

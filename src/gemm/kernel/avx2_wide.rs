@@ -31,11 +31,6 @@ impl MicroKernel for Avx2Wide {
     }
 
     #[inline(always)]
-    fn expect_write<T>(self, place: &mut [T]) {
-        self.0.expect_write(place);
-    }
-
-    #[inline(always)]
     fn multiply(self, a: &[i16], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {

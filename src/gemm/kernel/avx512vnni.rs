@@ -6,7 +6,6 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::expect_write;
 use super::{MicroKernel, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 
@@ -40,11 +39,6 @@ impl MicroKernel for Avx512Vnni {
     fn enter<T: Task>(self, task: T) {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { enter(task) }
-    }
-
-    #[inline(always)]
-    fn expect_write<T>(self, place: &mut [T]) {
-        expect_write(place);
     }
 
     #[inline(always)]
