@@ -155,7 +155,13 @@ impl<K: MicroKernel, E: Epilogue> Task for MultiplyBlock<'_, '_, K, E> {
                 let panel = self.job.first_column + first + at;
                 self.start_with_zero_points(panel, &mut sums, at);
                 self.add_remainders(panel, &mut sums, at);
-                self.add_products(activations, panel, &mut sums, at);
+                if sums.len() > 1 || count < SUMS {
+                    self.add_products(activations, panel, &mut sums, at);
+                }
+            }
+            if sums.len() == 1 && count == SUMS {
+                let panels = self.job.weights.panels(self.job.first_column + first, SUMS);
+                self.kernel.multiply_row(activations, panels, &mut sums[0]);
             }
             self.finish(first..first + count, &sums);
         }
@@ -211,7 +217,7 @@ impl<K: MicroKernel, E: Epilogue> MultiplyBlock<'_, '_, K, E> {
         let blocks = self
             .job
             .weights
-            .panel(panel)
+            .panels(panel, panel_columns::<K>())
             .chunks(CHUNK_GROUPS * K::BLOCKS);
         for (chunk, blocks) in blocks.enumerate() {
             let chunk = chunk * CHUNK_GROUPS * DEPTHS;

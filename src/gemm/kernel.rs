@@ -66,6 +66,18 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         at: usize,
     );
 
+    /// Adds the product of a single row `a` and all panels of `sums`, which lie one after the other
+    /// in `b`. Weights are then read but once, so what counts is to read them as fast as memory
+    /// can: from all panels at once.
+    #[inline(always)]
+    fn multiply_row(self, a: &[Self::Activation], b: &[Block], sums: &mut SumRow) {
+        let panels = SUMS / panel_columns::<Self>();
+        let sums = std::slice::from_mut(sums);
+        for (panel, b) in b.chunks_exact((b.len() / panels).max(1)).enumerate() {
+            self.multiply(a, a.len(), b, sums, panel * panel_columns::<Self>());
+        }
+    }
+
     /// Adds the product with the remainders of the panel that begins at column `first` to `sums`,
     /// from column `at` on. `strips` holds the activations: for each depth, `across` strips.
     fn add_remainders(

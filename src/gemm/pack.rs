@@ -214,11 +214,10 @@ impl PackedWeights {
         }
     }
 
-    /// The blocks of the panel that begins at column `first`.
-    pub(super) fn panel(&self, first: usize) -> &[Block] {
-        let size = self.depth.div_ceil(DEPTHS) * self.kernel.blocks_across();
-        let panel = first / (self.kernel.blocks_across() * COLUMNS);
-        &self.blocks[panel * size..][..size]
+    /// The blocks of the panels that begin at column `first` and have `count` columns.
+    pub(super) fn panels(&self, first: usize, count: usize) -> &[Block] {
+        let groups = self.depth.div_ceil(DEPTHS);
+        &self.blocks[first / COLUMNS * groups..][..count / COLUMNS * groups]
     }
 
     /// The micro-kernel that reads them.

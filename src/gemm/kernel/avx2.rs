@@ -7,9 +7,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{MAX_STRIPS, MicroKernel, STRIP, SumRow, Task};
-use crate::gemm::pack::{Block, DEPTHS};
+use super::{MAX_STRIPS, MicroKernel, STRIP, SUMS, SumRow, Task};
+use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 use crate::gemm::split::Remainders;
+
+/// The panels of a row of sums.
+pub(super) const PANELS: usize = SUMS / COLUMNS;
 
 /// The proof that this CPU has AVX2 and FMA: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +55,12 @@ impl MicroKernel for Avx2 {
                 _ => multiply::<6>(a, stride, b, sums, at),
             }
         }
+    }
+
+    #[inline(always)]
+    fn multiply_row(self, a: &[u8], b: &[Block], sums: &mut SumRow) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { multiply_row(a, b, sums) }
     }
 
     #[inline(always)]
@@ -113,6 +122,29 @@ fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [Su
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + 8);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply_row(a: &[u8], b: &[Block], row: &mut SumRow) {
+    let ones = _mm256_set1_epi16(1);
+    let groups = b.len() / PANELS;
+    let mut sums = [_mm256_setzero_si256(); 2 * PANELS];
+    for (group, a) in a.as_chunks::<DEPTHS>().0.iter().enumerate().take(groups) {
+        let a = _mm256_set1_epi32(i32::from_ne_bytes(*a));
+        for panel in 0..PANELS {
+            // SAFETY: panel·groups + group < PANELS·groups ≤ len(b).
+            let b = unsafe { b.get_unchecked(panel * groups + group) };
+            for half in 0..2 {
+                let pairs = _mm256_maddubs_epi16(a, load_block(b, half));
+                let fours = _mm256_madd_epi16(pairs, ones);
+                sums[2 * panel + half] = _mm256_add_epi32(sums[2 * panel + half], fours);
+            }
+        }
+    }
+    for i in 0..2 * PANELS {
+        let sum = _mm256_add_epi32(load_sums(row, 8 * i), sums[i]);
+        store_sums(sum, row, 8 * i);
     }
 }
 

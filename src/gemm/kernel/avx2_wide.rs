@@ -5,9 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Avx2, load_sums, store_sums};
+use super::avx2::{Avx2, PANELS, load_sums, store_sums};
 use super::{MicroKernel, SumRow, Task};
-use crate::gemm::pack::{Block, DEPTHS};
+use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 
 /// Holds the proof that this CPU has AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,12 @@ impl MicroKernel for Avx2Wide {
     #[inline(always)]
     fn enter<T: Task>(self, task: T) {
         self.0.enter(task);
+    }
+
+    #[inline(always)]
+    fn multiply_row(self, a: &[i16], b: &[Block], sums: &mut SumRow) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { multiply_row(a, b, sums) }
     }
 
     #[inline(always)]
@@ -67,14 +73,43 @@ fn multiply<const R: usize>(a: &[i16], stride: usize, b: &[Block], rows: &mut [S
             }
         }
         for r in 0..R {
-            let columns = _mm256_hadd_epi32(sums[r][0], sums[r][1]); // 0, 1, 4, 5, 2, 3, 6, 7
-            let columns = _mm256_permute4x64_epi64::<0b11_01_10_00>(columns);
-            let before = load_sums(&rows[r], at + 8 * half);
-            store_sums(
-                _mm256_add_epi32(before, columns),
-                &mut rows[r],
-                at + 8 * half,
-            );
+            add_columns(sums[r], &mut rows[r], at + 8 * half);
+        }
+    }
+}
+
+/// Adds the sums of eight columns, two for each: those of columns 0 to 3, and of 4 to 7.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_columns(sums: [__m256i; 2], row: &mut SumRow, at: usize) {
+    let columns = _mm256_hadd_epi32(sums[0], sums[1]); // 0, 1, 4, 5, 2, 3, 6, 7
+    let columns = _mm256_permute4x64_epi64::<0b11_01_10_00>(columns);
+    store_sums(_mm256_add_epi32(load_sums(row, at), columns), row, at);
+}
+
+/// Two panels at a time: more sums than that do not fit the registers.
+#[target_feature(enable = "avx2")]
+fn multiply_row(a: &[i16], b: &[Block], row: &mut SumRow) {
+    let groups = b.len() / PANELS;
+    for two in 0..PANELS / 2 {
+        let b = &b[2 * two * groups..][..2 * groups];
+        let mut sums = [[_mm256_setzero_si256(); 4]; 2];
+        for (group, a) in a.as_chunks::<DEPTHS>().0.iter().enumerate().take(groups) {
+            let [a0, a1, a2, a3] = a.map(|a| i64::from(a as u16));
+            let a = _mm256_set1_epi64x(a0 | a1 << 16 | a2 << 32 | a3 << 48);
+            for panel in 0..2 {
+                let b = &b[panel * groups + group];
+                for quarter in 0..4 {
+                    let pairs = _mm256_madd_epi16(a, load_columns(b, quarter));
+                    sums[panel][quarter] = _mm256_add_epi32(sums[panel][quarter], pairs);
+                }
+            }
+        }
+        for panel in 0..2 {
+            let [s0, s1, s2, s3] = sums[panel];
+            let at = (2 * two + panel) * COLUMNS;
+            add_columns([s0, s1], row, at);
+            add_columns([s2, s3], row, at + 8);
         }
     }
 }

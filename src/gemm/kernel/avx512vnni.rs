@@ -42,6 +42,12 @@ impl MicroKernel for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn multiply_row(self, a: &[u8], b: &[Block], sums: &mut SumRow) {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { multiply_row(a, b.as_chunks::<2>().0, sums) }
+    }
+
+    #[inline(always)]
     fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
         let b = b.as_chunks::<2>().0;
         // SAFETY: `self` proves that the CPU has the features that each call needs.
@@ -98,6 +104,25 @@ fn multiply<const R: usize>(
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + COLUMNS);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn multiply_row(a: &[u8], b: &[[Block; 2]], row: &mut SumRow) {
+    let groups = b.len() / 2;
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for (group, a) in a.as_chunks::<DEPTHS>().0.iter().enumerate().take(groups) {
+        let a = _mm512_set1_epi32(i32::from_ne_bytes(*a));
+        for panel in 0..2 {
+            // SAFETY: panel·groups + group < 2·groups ≤ len(b).
+            let b = unsafe { b.get_unchecked(panel * groups + group) };
+            sums[2 * panel] = _mm512_dpbusd_epi32(sums[2 * panel], a, load_block(&b[0]));
+            sums[2 * panel + 1] = _mm512_dpbusd_epi32(sums[2 * panel + 1], a, load_block(&b[1]));
+        }
+    }
+    for i in 0..4 {
+        let sum = _mm512_add_epi32(load_sums(row, COLUMNS * i), sums[i]);
+        store_sums(sum, row, COLUMNS * i);
     }
 }
 
