@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::qparams::{QParams, QRange};
 
 /// Where real 0 lies among the codes.
+// ANCHOR: symmetry
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Symmetry {
     /// 0 is the middle code and both signs reach equally far: [`QParams::symmetric`].
@@ -14,11 +15,13 @@ pub enum Symmetry {
     /// 0 is wherever the data put it: [`QParams::affine`].
     Asymmetric,
 }
+// ANCHOR_END: symmetry
 
 /// Which elements of a tensor share a scale and a zero point.
 ///
 /// For a weight matrix of shape \[out, in\] = \[64, 256\]: `PerTensor` has 1 pair,
 /// `PerChannel { axis: 0 }` has 64, `PerGroup { axis: 1, size: 32 }` has 64 × 8.
+// ANCHOR: granularity
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Granularity {
     /// One pair for all.
@@ -28,8 +31,8 @@ pub enum Granularity {
         /// The axis whose indices have a pair each.
         axis: usize,
     },
-    /// One pair for each run of `size` elements along `axis` (ONNX: blocked). The last group of a
-    /// row is shorter where `size` does not divide the axis.
+    /// One pair for each run of `size` elements along `axis` (ONNX: blocked). The last
+    /// group of a row is shorter where `size` does not divide the axis.
     PerGroup {
         /// The axis that is cut into groups.
         axis: usize,
@@ -37,6 +40,7 @@ pub enum Granularity {
         size: usize,
     },
 }
+// ANCHOR_END: granularity
 
 impl Granularity {
     /// The shape of the array of pairs that a tensor of `shape` needs, in row-major order; the
@@ -55,6 +59,7 @@ impl Granularity {
     /// # Errors
     /// [`Error::AxisOutOfRange`] if `shape` has no such axis; [`Error::InvalidGroupSize`] if the
     /// size of the groups is 0.
+    // ANCHOR: params_shape
     pub fn params_shape(self, shape: &[usize]) -> Result<Vec<usize>> {
         let on_axis = |axis: usize| match shape.get(axis) {
             Some(&len) => Ok(len),
@@ -75,6 +80,7 @@ impl Granularity {
             }
         }
     }
+    // ANCHOR_END: params_shape
 
     /// Cuts a tensor of `shape`, in row-major order, into runs of consecutive elements, each with
     /// the pairs of its elements.
@@ -158,6 +164,7 @@ impl Run {
 ///     }
 /// );
 /// ```
+// ANCHOR: scheme
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scheme {
     /// The codes.
@@ -167,6 +174,7 @@ pub struct Scheme {
     /// Which elements share a pair.
     pub granularity: Granularity,
 }
+// ANCHOR_END: scheme
 
 impl Scheme {
     /// INT8 weights: −127..=127, symmetric, one scale for each index along `axis`.
@@ -191,6 +199,7 @@ impl Scheme {
     ///
     /// # Errors
     /// As [`QParams::affine`], for either symmetry.
+    // ANCHOR: params
     pub fn params(self, lo: f32, hi: f32) -> Result<QParams> {
         match self.symmetry {
             Symmetry::Asymmetric => QParams::affine(lo, hi, self.range),
@@ -200,4 +209,5 @@ impl Scheme {
             Symmetry::Symmetric => Err(Error::InvalidRange { lo, hi }),
         }
     }
+    // ANCHOR_END: params
 }

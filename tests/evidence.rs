@@ -34,6 +34,8 @@ macro_rules! experiments {
 experiments! {
     ch01_bytes: "../book/experiments/ch01_bytes.rs",
     ch01_times: "../book/experiments/ch01_times.rs",
+    ch02_formats: "../book/experiments/ch02_formats.rs",
+    ch02_schemes: "../book/experiments/ch02_schemes.rs",
     ch03_clamped_zero_point: "../book/experiments/ch03_clamped_zero_point.rs",
     ch03_grid: "../book/experiments/ch03_grid.rs",
     ch03_noise: "../book/experiments/ch03_noise.rs",

@@ -7,6 +7,7 @@
 
 pub mod digits;
 pub mod figure;
+pub mod formats;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ mod onnx;
 mod packed4;
 mod qparams;
 mod qtensor;
+mod schemes;
 mod size;
 mod strategies;
 
