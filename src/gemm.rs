@@ -11,6 +11,8 @@
 mod activations;
 mod driver;
 pub mod epilogue;
+pub mod int4;
+mod int8;
 mod kernel;
 mod pack;
 mod reference;
@@ -21,12 +23,14 @@ use ndarray::{Array2, ArrayViewMut2};
 
 pub use activations::Activations;
 pub use epilogue::Epilogue;
+pub use int4::PackedWeights4;
 pub use pack::{MAX_DEPTH, MAX_DEPTH_WITH_ZERO_POINTS, PackedWeights};
 pub use reference::reference;
 
 use crate::error::{Error, Result};
 use crate::isa::{Features, Isa};
 use epilogue::Sums;
+use int8::Int8;
 use kernel::MicroKernel;
 use kernel::portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -151,7 +155,11 @@ impl PackedWeights {
         )?;
         same_shape("the product", [rows, columns], [out.nrows(), out.ncols()])?;
         epilogue.check(rows, columns)?;
-        driver::multiply(self, activations, epilogue, out)
+        let product = Int8 {
+            weights: self,
+            epilogue,
+        };
+        driver::multiply(self.chosen(), activations, product, out)
     }
 }
 

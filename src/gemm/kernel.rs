@@ -66,6 +66,19 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         at: usize,
     );
 
+    /// As [`multiply`](Self::multiply), for weights between −8 and 7.
+    #[inline(always)]
+    fn multiply_small(
+        self,
+        a: &[Self::Activation],
+        stride: usize,
+        b: &[Block],
+        sums: &mut [SumRow],
+        at: usize,
+    ) {
+        self.multiply(a, stride, b, sums, at);
+    }
+
     /// Adds the product of a single row `a` and all panels of `sums`, which lie one after the other
     /// in `b`. Weights are then read but once, so what counts is to read them as fast as memory
     /// can: from all panels at once.

@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::kernel::{MicroKernel, STRIP, SumRow, Task};
-use super::pack::PackedWeights;
+use super::kernel::{MicroKernel, STRIP, SUMS, SumRow, Task};
 use crate::elementwise;
 use crate::error::Result;
 
@@ -16,7 +15,39 @@ const FEW_ROWS: usize = 4;
 #[derive(Default)]
 pub(super) struct Room {
     pub(super) rows: RowRoom,
-    pub(super) sums: Vec<SumRow>,
+    pub(super) sums: Sums,
+}
+
+/// The part of it that holds the sums of a block of rows.
+#[derive(Default)]
+pub(super) struct Sums {
+    integers: Vec<SumRow>,
+    reals: Vec<[f32; SUMS]>,
+}
+
+impl Sums {
+    /// Integer sums for so many rows, unspecified.
+    pub(super) fn integers(&mut self, rows: usize) -> &mut [SumRow] {
+        self.both(rows).0
+    }
+
+    /// Integer and real sums for so many rows, unspecified.
+    pub(super) fn both(&mut self, rows: usize) -> (&mut [SumRow], &mut [[f32; SUMS]]) {
+        self.integers.resize(rows, [0; SUMS]);
+        self.reals.resize(rows, [0.0; SUMS]);
+        (&mut self.integers, &mut self.reals)
+    }
+}
+
+/// What of the activations is to be prepared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    /// The depth of the product.
+    pub(super) depth: usize,
+    /// Whether there are remainders to be multiplied.
+    pub(super) strips: bool,
+    /// Whether the sums of the rows are needed.
+    pub(super) row_sums: bool,
 }
 
 /// The part of it that holds a block of rows.
@@ -48,6 +79,7 @@ impl Room {
 /// A block of rows of activations.
 pub(super) struct PackedRows<'a, K: MicroKernel> {
     kernel: K,
+    needs: Needs,
     room: &'a mut RowRoom,
     stride: usize,
     zero_points: Vec<i32>,
@@ -57,12 +89,13 @@ pub(super) struct PackedRows<'a, K: MicroKernel> {
 
 impl<'a, K: MicroKernel> PackedRows<'a, K> {
     /// Room for rows of a depth.
-    pub(super) fn new(kernel: K, depth: usize, room: &'a mut RowRoom) -> Self {
+    pub(super) fn new(kernel: K, needs: Needs, room: &'a mut RowRoom) -> Self {
         room.bytes.clear();
         Self {
             kernel,
+            needs,
             room,
-            stride: stride_for(depth),
+            stride: stride_for(needs.depth),
             zero_points: Vec::new(),
             row_sums: Vec::new(),
         }
@@ -76,10 +109,9 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         &mut self,
         activations: &Activations<'_>,
         rows: Range<usize>,
-        weights: &PackedWeights,
         quantizer: elementwise::Kernel,
     ) -> Result<()> {
-        let depth = weights.depth();
+        let depth = self.needs.depth;
         self.room.bytes.resize(rows.len() * self.stride, 0);
         for (i, row) in rows.clone().enumerate() {
             let bytes = &mut self.room.bytes[i * self.stride..][..depth];
@@ -88,13 +120,7 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         self.zero_points.clear();
         let zero_points = rows.clone().map(|row| activations.zero_point(row));
         self.zero_points.extend(zero_points);
-        let strips = rows.len() > FEW_ROWS && !weights.remainders().is_empty();
-        let row_sums = weights.has_zero_points();
-        self.kernel.enter(Arrange {
-            strips,
-            row_sums,
-            rows: self,
-        });
+        self.kernel.enter(Arrange { rows: self });
         Ok(())
     }
 
@@ -149,10 +175,11 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
 }
 
 /// The bytes from one row to the next: a multiple of 16, and not of 1024, lest rows of a tile fall on
-/// the same cache sets.
+/// the same cache sets. At least 3 bytes more than the depth, for a group of weights may begin at
+/// any depth and is read four depths at a time.
 fn stride_for(depth: usize) -> usize {
-    match depth.next_multiple_of(16) {
-        0 => 0,
+    match (depth + 3).next_multiple_of(16) {
+        _ if depth == 0 => 0,
         stride if stride % 1024 == 0 => stride + 64,
         stride => stride,
     }
@@ -161,8 +188,6 @@ fn stride_for(depth: usize) -> usize {
 /// Brings the bytes of rows into the orders in which they are read.
 struct Arrange<'a, 'r, K: MicroKernel> {
     rows: &'a mut PackedRows<'r, K>,
-    strips: bool,
-    row_sums: bool,
 }
 
 impl<K: MicroKernel> Task for Arrange<'_, '_, K> {
@@ -170,11 +195,11 @@ impl<K: MicroKernel> Task for Arrange<'_, '_, K> {
     fn run(self) {
         let rows = self.rows;
         rows.room.strips.clear();
-        if self.strips {
+        if rows.needs.strips && rows.count() > FEW_ROWS {
             rows.arrange_strips();
         }
         rows.row_sums.clear();
-        if self.row_sums {
+        if rows.needs.row_sums {
             let bytes = rows.room.bytes.chunks_exact(rows.stride.max(1));
             let sums = bytes.map(|row| row.iter().map(|&v| i32::from(v)).sum::<i32>());
             rows.row_sums.extend(sums);

@@ -2,4 +2,5 @@
 //! this machine has.
 
 mod gemm;
+mod int4;
 mod operands;

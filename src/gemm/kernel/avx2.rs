@@ -58,6 +58,22 @@ impl MicroKernel for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply_small(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe {
+            match sums.len() {
+                0 => {}
+                1 => multiply_small::<1>(a, stride, b, sums, at),
+                2 => multiply_small::<2>(a, stride, b, sums, at),
+                3 => multiply_small::<3>(a, stride, b, sums, at),
+                4 => multiply_small::<4>(a, stride, b, sums, at),
+                5 => multiply_small::<5>(a, stride, b, sums, at),
+                _ => multiply_small::<6>(a, stride, b, sums, at),
+            }
+        }
+    }
+
+    #[inline(always)]
     fn multiply_row(self, a: &[u8], b: &[Block], sums: &mut SumRow) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe { multiply_row(a, b, sums) }
@@ -122,6 +138,45 @@ fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [Su
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + 8);
+    }
+}
+
+/// Sums of 8 pairs are widened at once: 255·8·16 = 32 640 fits 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_small<const R: usize>(
+    a: &[u8],
+    stride: usize,
+    b: &[Block],
+    rows: &mut [SumRow],
+    at: usize,
+) {
+    let ones = _mm256_set1_epi16(1);
+    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+    for (run, b) in b.chunks(8).enumerate() {
+        let mut pairs = [[_mm256_setzero_si256(); 2]; R];
+        for (group, b) in b.iter().enumerate() {
+            let b = [load_block(b, 0), load_block(b, 1)];
+            for r in 0..R {
+                let at = r * stride + (8 * run + group) * DEPTHS;
+                // SAFETY: at + 4 ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
+                let a = unsafe { a.as_ptr().add(at).cast::<i32>() };
+                // SAFETY: these are 4 readable bytes.
+                let a = _mm256_set1_epi32(unsafe { a.read_unaligned() });
+                for half in 0..2 {
+                    let products = _mm256_maddubs_epi16(a, b[half]);
+                    pairs[r][half] = _mm256_add_epi16(pairs[r][half], products);
+                }
+            }
+        }
+        for r in 0..R {
+            for half in 0..2 {
+                let at = at + 8 * half;
+                let fours = _mm256_madd_epi16(pairs[r][half], ones);
+                let sum = _mm256_add_epi32(load_sums(&rows[r], at), fours);
+                store_sums(sum, &mut rows[r], at);
+            }
+        }
     }
 }
 

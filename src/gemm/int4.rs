@@ -1,0 +1,336 @@
+//! Products of 8-bit activations and 4-bit weights whose groups have scales of their own (W4A8).
+//!
+//! The one idea: a group of weights, say 64 depths of one column, shares a scale, so its sum is an
+//! exact integer, and only the sums of groups are added as real numbers. Two weights lie in a byte;
+//! a panel of them is unpacked just before it is multiplied, and then used for many rows. Chapter 17.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use super::activations::Activations;
+use super::driver::{self, Product, tiles};
+use super::kernel::{MicroKernel, SUMS, panel_columns};
+use super::pack::{Block, COLUMNS, DEPTHS, MAX_DEPTH};
+use super::rows::{Needs, PackedRows, Sums};
+use super::{Kernel, same_shape};
+use crate::error::{Error, Result, same_length};
+use crate::qparams::QRange;
+
+/// 16 columns by 4 depths: the low halves of the bytes are columns 0 to 7, the high halves 8 to 15.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(32))]
+struct HalfBlock([u8; COLUMNS * DEPTHS / 2]);
+
+/// 4-bit weights in the order that one kernel reads, two to a byte, with a scale for each group.
+#[derive(Debug, Clone)]
+pub struct PackedWeights4 {
+    kernel: Kernel,
+    depth: usize,
+    columns: usize,
+    group_size: usize,
+    /// Panel by panel; within a panel group by group; within that depth by depth, block by block.
+    blocks: Vec<HalfBlock>,
+    /// Group by group, of all columns and of those that fill up the last panel.
+    scales: Array2<f32>,
+    /// Σₖ w\[k, j\] of each group; likewise.
+    group_sums: Array2<i32>,
+}
+
+/// What becomes of the real sums: y = sum·sᵢ + bias, and max(y, 0) if asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct RealOutput<'a> {
+    /// The scale of the activations: one, or one a row.
+    pub row_scales: &'a [f32],
+    /// What is added: nothing, or one number a column.
+    pub bias: &'a [f32],
+    /// Whether negative results become 0.
+    pub relu: bool,
+}
+
+impl PackedWeights4 {
+    /// Packs `codes` of shape \[depth K, columns N\], each in −8..=7, whose scales, of shape
+    /// \[⌈K / `group_size`⌉, N\], are shared by `group_size` depths of one column. The zero point
+    /// of the weights is 0.
+    ///
+    /// # Errors
+    /// [`Error::InvalidGroupSize`] if `group_size` is 0; [`Error::ShapeMismatch`] if there is not a
+    /// scale for each group; [`Error::CodeOutOfRange`] with the first code that does not fit 4
+    /// bits; [`Error::InvalidScale`] if a scale is NaN or infinite; [`Error::DepthTooLarge`].
+    pub fn new(
+        kernel: Kernel,
+        codes: ArrayView2<'_, i8>,
+        scales: ArrayView2<'_, f32>,
+        group_size: usize,
+    ) -> Result<Self> {
+        let (depth, columns) = codes.dim();
+        if group_size == 0 {
+            return Err(Error::InvalidGroupSize { size: group_size });
+        }
+        if depth > MAX_DEPTH {
+            let max = MAX_DEPTH;
+            return Err(Error::DepthTooLarge { depth, max });
+        }
+        let groups = depth.div_ceil(group_size);
+        same_shape(
+            "scales of the groups",
+            [groups, columns],
+            [scales.nrows(), scales.ncols()],
+        )?;
+        if let Some(&scale) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(Error::InvalidScale { scale });
+        }
+        let (min, max) = (QRange::I4.min(), QRange::I4.max());
+        let outside = |&(_, &code): &(usize, &i8)| !QRange::I4.contains(code.into());
+        if let Some((index, &code)) = codes.iter().enumerate().find(outside) {
+            let code = code.into();
+            return Err(Error::CodeOutOfRange {
+                index,
+                code,
+                min,
+                max,
+            });
+        }
+        let width = kernel.blocks_across() * COLUMNS;
+        let padded = columns.next_multiple_of(width);
+        let mut packed = Self {
+            kernel,
+            depth,
+            columns,
+            group_size,
+            blocks: Vec::new(),
+            scales: Array2::zeros((groups, padded)),
+            group_sums: Array2::zeros((groups, padded)),
+        };
+        for ((group, column), scale) in scales.indexed_iter() {
+            packed.scales[(group, column)] = *scale;
+        }
+        for ((k, column), code) in codes.indexed_iter() {
+            packed.group_sums[(k / group_size, column)] += i32::from(*code);
+        }
+        let code = |k: usize, end: usize, column: usize| match k < end && column < columns {
+            true => codes[(k, column)] as u8 & 0xF,
+            false => 0,
+        };
+        for panel in (0..padded).step_by(width) {
+            for start in (0..depth).step_by(group_size) {
+                let end = depth.min(start + group_size);
+                for k in (start..end).step_by(DEPTHS) {
+                    for first in (panel..panel + width).step_by(COLUMNS) {
+                        packed.blocks.push(HalfBlock(std::array::from_fn(|at| {
+                            let (lane, k) = (at / DEPTHS, k + at % DEPTHS);
+                            let low = code(k, end, first + lane);
+                            low | code(k, end, first + COLUMNS / 2 + lane) << 4
+                        })));
+                    }
+                }
+            }
+        }
+        Ok(packed)
+    }
+
+    /// The depth K.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The number of columns N.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The bytes that the packed weights and their scales take.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.blocks.as_slice()) + self.scales.len() * size_of::<f32>()
+    }
+
+    /// Multiplies and writes `out`, of shape \[M, N\]: y\[i, j\] = sᵢ·Σ_g s\[g, j\]·Σₖ (a\[i, k\] −
+    /// zᵢ)·w\[k, j\] + bias\[j\], where g runs over the groups and k over the depths of one.
+    ///
+    /// The inner sums are exact. They are converted to f32, multiplied by their scales and added
+    /// in the order of the groups, each step rounded, so that the result is the same on every
+    /// instruction set.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] if the activations' depth is not that of the weights, or `out` is
+    /// not \[M, N\]; [`Error::LengthMismatch`] if a scale or a bias is missing;
+    /// [`Error::NotANumber`] if activations are quantized and one is NaN: then `out` is unspecified.
+    pub fn multiply(
+        &self,
+        activations: &Activations<'_>,
+        output: RealOutput<'_>,
+        out: ArrayViewMut2<'_, f32>,
+    ) -> Result<()> {
+        let (rows, columns) = (activations.rows(), self.columns);
+        same_shape(
+            "activations",
+            [rows, self.depth],
+            [rows, activations.depth()],
+        )?;
+        same_shape("the product", [rows, columns], [out.nrows(), out.ncols()])?;
+        if output.row_scales.len() != 1 {
+            same_length("row scales", rows, output.row_scales.len())?;
+        }
+        if !output.bias.is_empty() {
+            same_length("bias", columns, output.bias.len())?;
+        }
+        let product = Int4 {
+            weights: self,
+            output,
+        };
+        driver::multiply(self.kernel.0, activations, product, out)
+    }
+
+    /// Unpacks the weights of a panel that belong to one group.
+    #[inline(always)]
+    fn unpack(&self, panel: usize, group: usize, blocks: &mut Vec<Block>) {
+        let across = self.kernel.blocks_across();
+        let full = self.group_size.div_ceil(DEPTHS);
+        let last = (self.depth - (self.scales.nrows() - 1) * self.group_size).div_ceil(DEPTHS);
+        let down = (self.scales.nrows() - 1) * full + last;
+        let start = (panel / (across * COLUMNS) * down + group * full) * across;
+        let count = across
+            * if group + 1 < self.scales.nrows() {
+                full
+            } else {
+                last
+            };
+        blocks.resize(count, Block([0; COLUMNS * DEPTHS]));
+        for (block, HalfBlock(half)) in blocks.iter_mut().zip(&self.blocks[start..]) {
+            let (low, high) = block.0.split_at_mut(half.len());
+            for ((low, high), byte) in low.iter_mut().zip(high).zip(half) {
+                *low = ((byte & 0xF) ^ 8) as i8 - 8;
+                *high = ((byte >> 4) ^ 8) as i8 - 8;
+            }
+        }
+    }
+}
+
+/// Weights, and what becomes of the sums of products with them.
+#[derive(Clone, Copy)]
+struct Int4<'a> {
+    weights: &'a PackedWeights4,
+    output: RealOutput<'a>,
+}
+
+impl Product for Int4<'_> {
+    type Out = f32;
+
+    fn needs(&self) -> Needs {
+        Needs {
+            depth: self.weights.depth,
+            strips: false,
+            row_sums: false,
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_block<K: MicroKernel>(
+        self,
+        kernel: K,
+        rows: &PackedRows<'_, K>,
+        (first_row, first_column): (usize, usize),
+        out: &mut [&mut [f32]],
+        sums: &mut Sums,
+    ) {
+        let (weights, columns) = (self.weights, out.first().map_or(0, |row| row.len()));
+        let mut room = Vec::new();
+        let activations = K::activations(rows.bytes(), &mut room);
+        let (integers, reals) = sums.both(rows.count());
+        let mut blocks = Vec::new();
+        for first in (0..columns).step_by(SUMS) {
+            let count = SUMS.min(columns - first);
+            for at in (0..count).step_by(panel_columns::<K>()) {
+                let panel = first_column + first + at;
+                for row in reals.iter_mut() {
+                    row[at..at + panel_columns::<K>()].fill(0.0);
+                }
+                for group in 0..weights.scales.nrows() {
+                    weights.unpack(panel, group, &mut blocks);
+                    self.start_with_zero_points(rows, group, panel, integers, at);
+                    for tile in tiles(rows.count(), K::ROWS) {
+                        let a = tile.start * rows.stride() + group * weights.group_size;
+                        let sums = &mut integers[tile];
+                        kernel.multiply_small(&activations[a..], rows.stride(), &blocks, sums, at);
+                    }
+                    self.scale::<K>(group, panel, integers, reals, at);
+                }
+            }
+            for (i, (out, sums)) in out.iter_mut().zip(reals.iter()).enumerate() {
+                let out = &mut out[first..first + count];
+                self.finish(first_row + i, first_column + first, &sums[..count], out);
+            }
+        }
+    }
+}
+
+impl Int4<'_> {
+    /// Σ (a − zᵢ)·w = Σ a·w − zᵢ·Σ w: the second term.
+    #[inline(always)]
+    fn start_with_zero_points<K: MicroKernel>(
+        &self,
+        rows: &PackedRows<'_, K>,
+        group: usize,
+        panel: usize,
+        sums: &mut [[i32; SUMS]],
+        at: usize,
+    ) {
+        let width = panel_columns::<K>();
+        let group_sums = &row(&self.weights.group_sums, group)[panel..panel + width];
+        for (sums, zero_point) in sums.iter_mut().zip(rows.zero_points()) {
+            for (sum, group_sum) in sums[at..at + width].iter_mut().zip(group_sums) {
+                *sum = -zero_point * group_sum;
+            }
+        }
+    }
+
+    /// Adds the integer sums of a group, times its scales, to the real ones.
+    #[inline(always)]
+    fn scale<K: MicroKernel>(
+        &self,
+        group: usize,
+        panel: usize,
+        integers: &[[i32; SUMS]],
+        reals: &mut [[f32; SUMS]],
+        at: usize,
+    ) {
+        let width = panel_columns::<K>();
+        let scales = &row(&self.weights.scales, group)[panel..panel + width];
+        for (reals, integers) in reals.iter_mut().zip(integers) {
+            let sums = reals[at..at + width]
+                .iter_mut()
+                .zip(&integers[at..at + width]);
+            for ((real, integer), scale) in sums.zip(scales) {
+                *real += *integer as f32 * scale;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&self, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
+        let scale = match self.output.row_scales {
+            [one] => *one,
+            each => each[row],
+        };
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum * scale;
+        }
+        if let Some(bias) = self.output.bias.get(column..) {
+            for (out, bias) in out.iter_mut().zip(bias) {
+                *out += bias;
+            }
+        }
+        if self.output.relu {
+            for out in out {
+                *out = out.max(0.0);
+            }
+        }
+    }
+}
+
+/// A row of an array in standard layout.
+#[inline(always)]
+fn row<T>(array: &Array2<T>, index: usize) -> &[T] {
+    let columns = array.ncols();
+    array
+        .as_slice()
+        .map_or(&[], |all| &all[index * columns..][..columns])
+}
