@@ -176,6 +176,72 @@ pub enum Error {
         /// The refused name.
         name: String,
     },
+
+    /// Something was wrong at one named site: a layer of a network, a tensor of a file.
+    #[error("{site}: {error}")]
+    At {
+        /// The layer's or the tensor's name.
+        site: String,
+        /// What was wrong there.
+        error: Box<Error>,
+    },
+
+    /// A setting has a value that means nothing.
+    #[error("{what} cannot be {value}: {allowed}")]
+    InvalidSetting {
+        /// Which setting.
+        what: &'static str,
+        /// The refused value.
+        value: String,
+        /// The values that are allowed, in words.
+        allowed: &'static str,
+    },
+
+    /// A window that slides over an image is larger than the padded image.
+    #[error("a window of {kernel:?} does not fit an image that is {padded:?} with its padding")]
+    WindowDoesNotFit {
+        /// Height and width of the window.
+        kernel: [usize; 2],
+        /// Height and width of the image with its padding.
+        padded: [usize; 2],
+    },
+
+    /// Two layers or tensors have one name.
+    #[error("the name `{name}` is given twice")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+
+    /// A named tensor is missing, or there is one too many.
+    #[error("the tensor `{name}` {problem}")]
+    WrongTensors {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// A label that names no class.
+    #[error("the label {label} at index {index} names none of the {classes} classes")]
+    LabelOutOfRange {
+        /// Position of the label.
+        index: usize,
+        /// The label.
+        label: usize,
+        /// How many classes there are; labels count from 0.
+        classes: usize,
+    },
+}
+
+impl Error {
+    /// The same error, with the name of the layer or tensor where it came up.
+    pub fn at(self, site: impl Into<String>) -> Self {
+        Self::At {
+            site: site.into(),
+            error: Box::new(self),
+        }
+    }
 }
 
 /// The crate's result type.

@@ -21,13 +21,14 @@
 //!
 //! The modules stand on floors, and each imports only from floors below it:
 //! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
-//! [`qtensor`] and [`onnx`].
+//! [`qtensor`] and [`onnx`]; then [`nn`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod elementwise;
 pub mod error;
 pub mod gemm;
 pub mod isa;
+pub mod nn;
 pub mod onnx;
 pub mod qparams;
 pub mod qtensor;
