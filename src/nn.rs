@@ -78,7 +78,6 @@ impl Network {
     ///
     /// # Errors
     /// The executor's, with the layer's name.
-    // ANCHOR: run
     pub fn run<E: Executor>(&self, executor: &mut E, input: E::Value) -> Result<E::Value> {
         let mut x = input;
         for (site, layer) in &self.layers {
@@ -95,7 +94,6 @@ impl Network {
         }
         Ok(x)
     }
-    // ANCHOR_END: run
 
     /// The outputs for a batch of inputs, in f32: [`run`](Self::run) with [`Float`].
     ///

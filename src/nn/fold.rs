@@ -16,7 +16,6 @@ use crate::error::Result;
 /// # Errors
 /// [`Error::NotFinite`](crate::Error::NotFinite), with the layer's name, if a folded weight or bias
 /// overflows or the norm's variance is negative.
-// ANCHOR: fold_batch_norm
 pub fn fold_batch_norm(network: &Network) -> Result<Network> {
     let mut folded: Vec<(String, Layer)> = Vec::new();
     for (name, layer) in network.layers() {
@@ -41,10 +40,8 @@ pub fn fold_batch_norm(network: &Network) -> Result<Network> {
     }
     Network::new(network.input_shape(), folded)
 }
-// ANCHOR_END: fold_batch_norm
 
 /// Multiplies each output channel (axis 0) by the norm's factor.
-// ANCHOR: fold
 fn fold<D: RemoveAxis>(norm: &BatchNorm, weight: &mut Array<f32, D>, bias: &mut Array1<f32>) {
     let (factor, shift) = norm.factor_and_shift();
     for (mut channel, factor) in weight.outer_iter_mut().zip(&factor) {
@@ -52,4 +49,3 @@ fn fold<D: RemoveAxis>(norm: &BatchNorm, weight: &mut Array<f32, D>, bias: &mut 
     }
     *bias = &*bias * &factor + shift;
 }
-// ANCHOR_END: fold

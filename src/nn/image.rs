@@ -114,7 +114,6 @@ impl Window {
 ///
 /// # Errors
 /// [`Error::LengthMismatch`] if `x` does not hold `shape`, and as [`Window::output_size`].
-// ANCHOR: im2col
 pub fn im2col<T: Copy>(
     x: &[T],
     shape: [usize; 4],
@@ -148,7 +147,6 @@ pub fn im2col<T: Copy>(
     }
     Ok(())
 }
-// ANCHOR_END: im2col
 
 fn check_length<T>(x: &[T], shape: [usize; 4]) -> Result<()> {
     let expected = shape.iter().product();

@@ -223,14 +223,12 @@ impl BatchNorm {
 
     /// Each channel's factor weight/√(variance + ε) and its shift bias − factor·mean: with the
     /// statistics fixed, y = factor·x + shift.
-    // ANCHOR: factor_and_shift
     pub fn factor_and_shift(&self) -> (Array1<f32>, Array1<f32>) {
         let deviation = self.variance.mapv(|v| (v + Self::EPSILON).sqrt());
         let factor = &self.weight / &deviation;
         let shift = &self.bias - &factor * &self.mean;
         (factor, shift)
     }
-    // ANCHOR_END: factor_and_shift
 
     /// How many channels the layer has.
     pub fn channels(&self) -> usize {
