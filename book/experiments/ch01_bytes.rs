@@ -3,7 +3,7 @@
 pub mod support;
 
 use support::figure::{self, BLUE, Circle, Color, MUTED, ORANGE, Rectangle, Text};
-use support::{Evidence, Outcome};
+use support::{Evidence, Outcome, grouped};
 
 pub fn main() -> Outcome {
     support::write(run)
@@ -97,20 +97,6 @@ fn intensities() -> String {
 /// The number in millions, rounded.
 fn millions(number: u64) -> String {
     grouped((number + 500_000) / 1_000_000)
-}
-
-/// The number with a thin space between groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let mut text = digits[..first].to_owned();
-    for start in (first..digits.len()).step_by(3) {
-        if !text.is_empty() {
-            text.push('\u{202f}');
-        }
-        text += &digits[start..start + 3];
-    }
-    text
 }
 
 /// Picojoules an operation on a 45 nm chip at 0.9 V (Horowitz 2014); memory is per 64 bits.

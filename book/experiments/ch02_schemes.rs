@@ -10,8 +10,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use support::figure::{self, BLUE, Circle, Color, MUTED, ORANGE, Rectangle, Text};
-use support::formats::{E2M1, E4M3, E5M2, nearest, nf4};
-use support::{Evidence, Outcome};
+use support::formats::{E2M1, E4M3, E5M2, nf4, on_grid};
+use support::{Evidence, Outcome, grouped};
 
 const TENSOR: Granularity = Granularity::PerTensor;
 const ROWS: Granularity = Granularity::PerChannel { axis: 0 };
@@ -112,7 +112,6 @@ fn spread(weights: &Array2<f32>) -> String {
 struct Row {
     bits: u32,
     name: String,
-    pairs: usize,
     bits_per_weight: f64,
     largest_error: f64,
     sqnr: f64,
@@ -125,11 +124,11 @@ fn rows(weights: &Array2<f32>) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     for bits in [8, 4] {
         for (name, granularity) in [
-            ("integers, per tensor", TENSOR),
-            ("integers, per column", COLUMNS),
-            ("integers, per row", ROWS),
-            ("integers, groups of 64", groups(64)),
-            ("integers, groups of 32", groups(32)),
+            ("per tensor", TENSOR),
+            ("per column", COLUMNS),
+            ("per row", ROWS),
+            ("groups of 64", groups(64)),
+            ("groups of 32", groups(32)),
         ] {
             let quantized = QTensor::quantize(x.clone(), symmetric(bits, granularity)?)?;
             let pairs = quantized.params().len();
@@ -137,8 +136,7 @@ fn rows(weights: &Array2<f32>) -> Result<Vec<Row>, Box<dyn Error>> {
             let stored = stored as f64 / x.len() as f64;
             rows.push(row(
                 bits,
-                name,
-                pairs,
+                &format!("INT{bits}, {name}"),
                 stored,
                 &x.to_owned(),
                 &quantized.dequantize(),
@@ -158,10 +156,9 @@ fn rows(weights: &Array2<f32>) -> Result<Vec<Row>, Box<dyn Error>> {
         };
         for (name, values, size, power_of_two) in others {
             let restored = on_grid(weights, values, *size, *power_of_two);
-            let pairs = x.len() / size;
             let scale_bits = if *power_of_two { 8.0 } else { 32.0 };
             let stored = f64::from(bits) + scale_bits / *size as f64;
-            rows.push(row(bits, name, pairs, stored, &x.to_owned(), &restored));
+            rows.push(row(bits, name, stored, &x.to_owned(), &restored));
         }
     }
     Ok(rows)
@@ -170,7 +167,6 @@ fn rows(weights: &Array2<f32>) -> Result<Vec<Row>, Box<dyn Error>> {
 fn row(
     bits: u32,
     name: &str,
-    pairs: usize,
     bits_per_weight: f64,
     x: &ArrayD<f32>,
     restored: &ArrayD<f32>,
@@ -179,7 +175,6 @@ fn row(
     Row {
         bits,
         name: name.to_owned(),
-        pairs,
         bits_per_weight,
         largest_error: errors.fold(0.0, |a: f64, &b| a.max(b)),
         sqnr: sqnr(x, restored),
@@ -198,31 +193,10 @@ fn sqnr(x: &ArrayD<f32>, restored: &ArrayD<f32>) -> f64 {
 }
 // ANCHOR_END: sqnr
 
-/// Each run of `size` weights scaled so that its largest meets the largest value of the format,
-/// then moved to the nearest value. `power_of_two` chooses the scale as the MX formats do: two to
-/// the floor of log₂ of the largest weight, less the format's largest exponent.
-fn on_grid(weights: &Array2<f32>, values: &[f64], size: usize, power_of_two: bool) -> ArrayD<f32> {
-    let top = values.iter().fold(0.0, |a: f64, &b| a.max(b));
-    let mut restored = weights.clone().into_raw_vec_and_offset().0;
-    for group in restored.chunks_mut(size) {
-        let reach = group
-            .iter()
-            .fold(0.0, |a: f64, w| a.max(f64::from(w.abs())));
-        let scale = match power_of_two {
-            true => 2f64.powi((reach.log2().floor() - top.log2().floor()) as i32),
-            false => reach / top,
-        };
-        for w in group {
-            *w = (scale * nearest(values, f64::from(*w) / scale)) as f32;
-        }
-    }
-    ArrayD::from_shape_vec(weights.shape(), restored).unwrap_or_default()
-}
-
 fn table(rows: &[Row]) -> String {
     let mut table =
-        "| format and granularity | scales | bits a weight | largest error | rows lost | SQNR |\n\
-                     |:--|--:|--:|--:|--:|--:|\n"
+        "| codes and granularity | bits a weight | SQNR | largest error | rows lost |\n\
+                     |:--|--:|--:|--:|--:|\n"
             .to_owned();
     for bits in [8, 4] {
         let of_width = || rows.iter().filter(|row| row.bits == bits);
@@ -230,8 +204,8 @@ fn table(rows: &[Row]) -> String {
         for row in of_width() {
             let mark = if row.sqnr == best { "**" } else { "" };
             table += &format!(
-                "| {bits}-bit {} | {} | {:.3} | {:.3} | {} | {mark}{:.1} dB{mark} |\n",
-                row.name, row.pairs, row.bits_per_weight, row.largest_error, row.lost, row.sqnr
+                "| {} | {:.3} | {mark}{:.1} dB{mark} | {:.3} | {} |\n",
+                row.name, row.bits_per_weight, row.sqnr, row.largest_error, row.lost
             );
         }
     }
@@ -325,7 +299,8 @@ fn overhead() -> Result<String, Box<dyn Error>> {
         let pairs: usize = granularity.params_shape(&shape)?.iter().product();
         let bits = |pair: f64| 4.0 + pair * pairs as f64 / count;
         table += &format!(
-            "| {name} | {pairs} | {:.3} | {:.3} | {:.3} |\n",
+            "| {name} | {} | {:.3} | {:.3} | {:.3} |\n",
+            grouped(pairs as u64),
             bits(32.0),
             bits(16.0),
             bits(20.0)

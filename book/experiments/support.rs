@@ -15,6 +15,20 @@ use std::path::PathBuf;
 /// What an experiment returns: a plain error stops it.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
+/// The number with a thin space between groups of three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut text = digits[..first].to_owned();
+    for start in (first..digits.len()).step_by(3) {
+        if !text.is_empty() {
+            text.push('\u{202f}');
+        }
+        text += &digits[start..start + 3];
+    }
+    text
+}
+
 /// The files that one experiment makes, by name.
 #[derive(Default)]
 pub struct Evidence {

@@ -1,5 +1,7 @@
 //! Number formats that the processor at hand may not have, as the lists of values that they hold.
 
+use ndarray::{Array2, ArrayD};
+
 /// What the largest exponent field means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Top {
@@ -121,7 +123,7 @@ fn normal_quantile(p: f64) -> f64 {
 }
 
 /// The value of the list that is nearest to `x`.
-pub fn nearest(sorted: &[f64], x: f64) -> f64 {
+fn nearest(sorted: &[f64], x: f64) -> f64 {
     let above = sorted.partition_point(|value| *value < x);
     let candidates = &sorted[above.saturating_sub(1)..(above + 1).min(sorted.len())];
     let distance = |value: &f64| (value - x).abs();
@@ -129,4 +131,30 @@ pub fn nearest(sorted: &[f64], x: f64) -> f64 {
         .iter()
         .min_by(|a, b| distance(a).total_cmp(&distance(b)));
     best.copied().unwrap_or(0.0)
+}
+
+/// Each run of `size` weights scaled so that its largest meets the largest value of the format,
+/// then moved to the nearest value. `power_of_two` chooses the scale as the MX formats do: two to
+/// the floor of log₂ of the largest weight, less the format's largest exponent.
+pub fn on_grid(
+    weights: &Array2<f32>,
+    values: &[f64],
+    size: usize,
+    power_of_two: bool,
+) -> ArrayD<f32> {
+    let top = values.iter().fold(0.0, |a: f64, &b| a.max(b));
+    let mut restored = weights.clone().into_raw_vec_and_offset().0;
+    for group in restored.chunks_mut(size) {
+        let reach = group
+            .iter()
+            .fold(0.0, |a: f64, w| a.max(f64::from(w.abs())));
+        let scale = match power_of_two {
+            true => 2f64.powi((reach.log2().floor() - top.log2().floor()) as i32),
+            false => reach / top,
+        };
+        for w in group {
+            *w = (scale * nearest(values, f64::from(*w) / scale)) as f32;
+        }
+    }
+    ArrayD::from_shape_vec(weights.shape(), restored).unwrap_or_default()
 }
