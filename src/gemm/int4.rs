@@ -4,21 +4,18 @@
 //! exact integer, and only the sums of groups are added as real numbers. Two weights lie in a byte;
 //! a panel of them is unpacked just before it is multiplied, and then used for many rows. Chapter 17.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::activations::Activations;
 use super::driver::{self, Product, tiles};
 use super::kernel::{MicroKernel, SUMS, panel_columns};
-use super::pack::{Block, COLUMNS, DEPTHS, MAX_DEPTH};
+use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
 use super::rows::{Needs, PackedRows, Sums};
 use super::{Kernel, same_shape};
 use crate::error::{Error, Result, same_length};
 use crate::qparams::QRange;
-
-/// 16 columns by 4 depths: the low halves of the bytes are columns 0 to 7, the high halves 8 to 15.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(32))]
-struct HalfBlock([u8; COLUMNS * DEPTHS / 2]);
 
 /// 4-bit weights in the order that one kernel reads, two to a byte, with a scale for each group.
 #[derive(Debug, Clone)]
@@ -181,7 +178,13 @@ impl PackedWeights4 {
 
     /// Unpacks the weights of a panel that belong to one group.
     #[inline(always)]
-    fn unpack(&self, panel: usize, group: usize, blocks: &mut Vec<Block>) {
+    fn unpack<K: MicroKernel>(
+        &self,
+        kernel: K,
+        panel: usize,
+        group: usize,
+        blocks: &mut Vec<Block>,
+    ) {
         let across = self.kernel.blocks_across();
         let full = self.group_size.div_ceil(DEPTHS);
         let last = (self.depth - (self.scales.nrows() - 1) * self.group_size).div_ceil(DEPTHS);
@@ -194,13 +197,7 @@ impl PackedWeights4 {
                 last
             };
         blocks.resize(count, Block([0; COLUMNS * DEPTHS]));
-        for (block, HalfBlock(half)) in blocks.iter_mut().zip(&self.blocks[start..]) {
-            let (low, high) = block.0.split_at_mut(half.len());
-            for ((low, high), byte) in low.iter_mut().zip(high).zip(half) {
-                *low = ((byte & 0xF) ^ 8) as i8 - 8;
-                *high = ((byte >> 4) ^ 8) as i8 - 8;
-            }
-        }
+        kernel.unpack(&self.blocks[start..][..count], blocks);
     }
 }
 
@@ -238,21 +235,19 @@ impl Product for Int4<'_> {
         let mut blocks = Vec::new();
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            for at in (0..count).step_by(panel_columns::<K>()) {
-                let panel = first_column + first + at;
-                for row in reals.iter_mut() {
-                    row[at..at + panel_columns::<K>()].fill(0.0);
-                }
-                for group in 0..weights.scales.nrows() {
-                    weights.unpack(panel, group, &mut blocks);
-                    self.start_with_zero_points(rows, group, panel, integers, at);
+            let place = first_column + first..first_column + first + count;
+            reals.fill([0.0; SUMS]);
+            for group in 0..weights.scales.nrows() {
+                self.start_with_zero_points(rows, group, place.clone(), integers);
+                for at in (0..count).step_by(panel_columns::<K>()) {
+                    weights.unpack(kernel, place.start + at, group, &mut blocks);
                     for tile in tiles(rows.count(), K::ROWS) {
                         let a = tile.start * rows.stride() + group * weights.group_size;
                         let sums = &mut integers[tile];
                         kernel.multiply_small(&activations[a..], rows.stride(), &blocks, sums, at);
                     }
-                    self.scale::<K>(group, panel, integers, reals, at);
                 }
+                self.scale(group, place.clone(), integers, reals);
             }
             for (i, (out, sums)) in out.iter_mut().zip(reals.iter()).enumerate() {
                 let out = &mut out[first..first + count];
@@ -269,14 +264,12 @@ impl Int4<'_> {
         &self,
         rows: &PackedRows<'_, K>,
         group: usize,
-        panel: usize,
+        columns: Range<usize>,
         sums: &mut [[i32; SUMS]],
-        at: usize,
     ) {
-        let width = panel_columns::<K>();
-        let group_sums = &row(&self.weights.group_sums, group)[panel..panel + width];
+        let group_sums = &row(&self.weights.group_sums, group)[columns];
         for (sums, zero_point) in sums.iter_mut().zip(rows.zero_points()) {
-            for (sum, group_sum) in sums[at..at + width].iter_mut().zip(group_sums) {
+            for (sum, group_sum) in sums.iter_mut().zip(group_sums) {
                 *sum = -zero_point * group_sum;
             }
         }
@@ -284,21 +277,16 @@ impl Int4<'_> {
 
     /// Adds the integer sums of a group, times its scales, to the real ones.
     #[inline(always)]
-    fn scale<K: MicroKernel>(
+    fn scale(
         &self,
         group: usize,
-        panel: usize,
+        columns: Range<usize>,
         integers: &[[i32; SUMS]],
         reals: &mut [[f32; SUMS]],
-        at: usize,
     ) {
-        let width = panel_columns::<K>();
-        let scales = &row(&self.weights.scales, group)[panel..panel + width];
+        let scales = &row(&self.weights.scales, group)[columns];
         for (reals, integers) in reals.iter_mut().zip(integers) {
-            let sums = reals[at..at + width]
-                .iter_mut()
-                .zip(&integers[at..at + width]);
-            for ((real, integer), scale) in sums.zip(scales) {
+            for ((real, integer), scale) in reals.iter_mut().zip(integers).zip(scales) {
                 *real += *integer as f32 * scale;
             }
         }

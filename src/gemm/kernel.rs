@@ -13,7 +13,7 @@ pub(super) mod avx2_wide;
 pub(super) mod avx512vnni;
 pub(super) mod portable;
 
-use super::pack::{Block, COLUMNS};
+use super::pack::{Block, COLUMNS, HalfBlock};
 use super::split::Remainders;
 
 /// The unit of rows for remainders: one vector of bytes.
@@ -65,6 +65,16 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         sums: &mut [SumRow],
         at: usize,
     );
+
+    /// Unpacks 4-bit weights.
+    fn unpack(self, halves: &[HalfBlock], blocks: &mut [Block]) {
+        for (Block(block), HalfBlock(half)) in blocks.iter_mut().zip(halves) {
+            for (i, byte) in half.iter().enumerate() {
+                block[i] = ((byte & 0xF) ^ 8) as i8 - 8;
+                block[half.len() + i] = ((byte >> 4) ^ 8) as i8 - 8;
+            }
+        }
+    }
 
     /// As [`multiply`](Self::multiply), for weights between −8 and 7.
     #[inline(always)]

@@ -25,6 +25,11 @@ const MAX_REMAINDERS: f64 = 0.04;
 #[repr(C, align(64))]
 pub(crate) struct Block(pub(crate) [i8; COLUMNS * DEPTHS]);
 
+/// The same of 4-bit weights: the low halves of the bytes are columns 0 to 7, the high halves 8 to 15.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub(crate) struct HalfBlock(pub(crate) [u8; COLUMNS * DEPTHS / 2]);
+
 /// The depth up to which no sum can overflow: 255·128·depth ≤ 2³¹ − 1.
 pub const MAX_DEPTH: usize = (i32::MAX / (255 * 128)) as usize;
 

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{MAX_STRIPS, MicroKernel, STRIP, SUMS, SumRow, Task};
-use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
+use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use crate::gemm::split::Remainders;
 
 /// The panels of a row of sums.
@@ -55,6 +55,12 @@ impl MicroKernel for Avx2 {
                 _ => multiply::<6>(a, stride, b, sums, at),
             }
         }
+    }
+
+    #[inline(always)]
+    fn unpack(self, halves: &[HalfBlock], blocks: &mut [Block]) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { unpack(halves, blocks) }
     }
 
     #[inline(always)]
@@ -138,6 +144,24 @@ fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [Su
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + 8);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn unpack(halves: &[HalfBlock], blocks: &mut [Block]) {
+    let (four_bits, eight) = (_mm256_set1_epi8(0xF), _mm256_set1_epi8(8));
+    for (Block(block), HalfBlock(half)) in blocks.iter_mut().zip(halves) {
+        // SAFETY: 32 readable bytes.
+        let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
+        let low = _mm256_and_si256(bytes, four_bits);
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), four_bits);
+        let halves = block.as_chunks_mut::<32>().0;
+        for (place, bits) in halves.iter_mut().zip([low, high]) {
+            // Of 4 bits in two's complement: (b xor 8) − 8.
+            let weights = _mm256_sub_epi8(_mm256_xor_si256(bits, eight), eight);
+            // SAFETY: 32 writable bytes.
+            unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), weights) }
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::unpack;
 use super::{MicroKernel, SumRow, Task};
-use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
+use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,12 @@ impl MicroKernel for Avx512Vnni {
     fn enter<T: Task>(self, task: T) {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { enter(task) }
+    }
+
+    #[inline(always)]
+    fn unpack(self, halves: &[HalfBlock], blocks: &mut [Block]) {
+        // SAFETY: `self` proves that the CPU has AVX2, too.
+        unsafe { unpack(halves, blocks) }
     }
 
     #[inline(always)]
