@@ -182,7 +182,8 @@ impl QParams {
     ///
     /// s = (hi − lo) / (q_max − q_min) and z = q_min − round(lo / s), in f32 as ONNX's
     /// `DynamicQuantizeLinear` computes them. Then |x − x̂| ≤ s/2 for each x of the interval, up
-    /// to rounding in f32 (the laws in `tests/laws` derive how much).
+    /// to rounding in f32 (the laws in `tests/laws` derive how much). And z is a code without being
+    /// clamped: |lo| / s is at most n(1 + 3·2⁻²⁴) for n = q_max − q_min < 2¹⁶, which rounds to n.
     ///
     /// If `lo` and `hi` are 0, the scale is 1. If s would be subnormal, it is
     /// [`f32::MIN_POSITIVE`] instead, which covers more than was asked for.
@@ -201,7 +202,6 @@ impl QParams {
         }
         let scale = usable_scale(hi - lo, range.steps());
         let zero_point = range.min - (lo / scale).round_ties_even() as i32;
-        let zero_point = zero_point.clamp(range.min, range.max);
         Self::new(scale, zero_point, range).map_err(|_| Error::RangeTooWide { lo, hi })
     }
     // ANCHOR_END: affine

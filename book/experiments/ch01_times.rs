@@ -8,6 +8,7 @@ pub mod support;
 use std::hint::black_box;
 use std::time::Instant;
 
+use fewer_bits::elementwise::Kernel;
 use fewer_bits::{QTensor, Scheme};
 use ndarray::{Array1, Array2, Axis};
 use rand::SeedableRng;
@@ -35,6 +36,8 @@ struct Layer {
     codes: Vec<i8>,
     scales: Vec<f32>,
     input: Array1<f32>,
+    /// Where codes are dequantized to, again and again.
+    kept: Array2<f32>,
 }
 
 impl Layer {
@@ -51,6 +54,7 @@ impl Layer {
                 .map(|&code| code as i8)
                 .collect(),
             scales: quantized.params().iter().map(|pair| pair.scale()).collect(),
+            kept: Array2::zeros((depth, depth)),
             weights,
             quantized,
             input,
@@ -58,19 +62,33 @@ impl Layer {
     }
 
     /// Weights and input in f32.
-    fn float(&self) -> Array1<f32> {
+    fn float(&mut self) -> Array1<f32> {
         self.weights.dot(&self.input)
     }
 
-    /// 8-bit weights, turned back into a whole f32 matrix before each product.
-    fn dequantize_first(&self) -> Array1<f32> {
+    /// 8-bit weights, turned back into a whole new f32 matrix before each product.
+    fn dequantize_first(&mut self) -> Array1<f32> {
         let shape = self.weights.raw_dim();
         let restored = self.quantized.dequantize().into_shape_with_order(shape);
         restored.map_or_else(|_| Array1::default(0), |restored| restored.dot(&self.input))
     }
 
+    /// The same, into a matrix that is there already.
+    fn dequantize_first_kept(&mut self) -> Array1<f32> {
+        let kernel = Kernel::best();
+        let rows = self.codes.chunks_exact(self.input.len());
+        let pairs = rows.zip(self.quantized.params());
+        for (mut row, (codes, &pair)) in self.kept.rows_mut().into_iter().zip(pairs) {
+            if let Some(row) = row.as_slice_mut() {
+                // Both have the length of a row: the products are compared below.
+                let _ = kernel.dequantize(pair, codes, row);
+            }
+        }
+        self.kept.dot(&self.input)
+    }
+
     /// 8-bit weights, read once and converted on the way into the sum.
-    fn dequantize_inside(&self) -> Array1<f32> {
+    fn dequantize_inside(&mut self) -> Array1<f32> {
         let input = self.input.as_slice().unwrap_or_default();
         let rows = self.codes.chunks_exact(input.len());
         rows.zip(&self.scales)
@@ -98,7 +116,7 @@ fn relative_error(exact: &Array1<f32>, other: &Array1<f32>) -> f32 {
 }
 
 fn error_line(depth: usize) -> Result<String, Box<dyn std::error::Error>> {
-    let layer = Layer::new(depth)?;
+    let mut layer = Layer::new(depth)?;
     let error = relative_error(&layer.float(), &layer.dequantize_inside());
     Ok(format!(
         "{depth} × {depth} normal weights, one scale a row, 8 bits: the largest error of the product is {:.1} % of its root mean square.",
@@ -106,15 +124,20 @@ fn error_line(depth: usize) -> Result<String, Box<dyn std::error::Error>> {
     ))
 }
 
-type Variant = (&'static str, fn(&Layer) -> Array1<f32>, usize);
+type Variant = (&'static str, fn(&mut Layer) -> Array1<f32>, usize);
 
 fn table(depth: usize, rounds: usize) -> Result<String, Box<dyn std::error::Error>> {
-    let layer = Layer::new(depth)?;
-    let variants: [Variant; 3] = [
+    let mut layer = Layer::new(depth)?;
+    let variants: [Variant; 4] = [
         ("f32 weights (ndarray)", Layer::float, 4),
         (
-            "8-bit weights, dequantized to a matrix first",
+            "8-bit weights, first dequantized to a new matrix",
             Layer::dequantize_first,
+            1,
+        ),
+        (
+            "8-bit weights, first dequantized to a matrix that is kept",
+            Layer::dequantize_first_kept,
             1,
         ),
         (
@@ -128,7 +151,7 @@ fn table(depth: usize, rounds: usize) -> Result<String, Box<dyn std::error::Erro
     for _ in 0..rounds {
         for ((_, product, _), times) in variants.iter().zip(&mut times) {
             let start = Instant::now();
-            let result = black_box(product(black_box(&layer)));
+            let result = black_box(product(black_box(&mut layer)));
             times.push(start.elapsed().as_secs_f64());
             let error = relative_error(&exact, &result);
             if error > 0.1 {

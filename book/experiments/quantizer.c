@@ -32,7 +32,7 @@ int main(void) {
             }
             s = hi > lo ? fmaxf((hi - lo) / (float)(qmax - qmin), FLT_MIN) : 1;
             z = qmin - (int)ROUND(lo / s);
-            printf("%.9g %d", s, z < qmin ? qmin : z > qmax ? qmax : z);
+            printf("%.9g %d", s, z);
         }
         printf("\n");
     }

@@ -115,10 +115,11 @@ fn quantize<T: Code>(params: QParams, x: &[f32], out: &mut [T], stream: bool) ->
 
     let head_clean = portable::quantize(params, x_head, head);
     for (x, out) in x_blocks.as_chunks().0.iter().zip(blocks) {
-        store_streaming(quantizer.block::<T>(x, &mut nan), out);
+        // SAFETY: the fence follows, before anything else touches `blocks`.
+        unsafe { store_streaming(quantizer.block::<T>(x, &mut nan), out) };
     }
     if stream {
-        _mm_sfence(); // the stores are seen before whatever follows
+        _mm_sfence();
     }
     let (x_blocks, x_rest) = x_tail.as_chunks();
     let (blocks, rest) = tail.as_chunks_mut();
@@ -182,10 +183,11 @@ fn dequantize<T: Code>(params: QParams, codes: &[T], out: &mut [f32], stream: bo
 
     portable::dequantize(params, head_codes, head);
     for (codes, out) in block_codes.as_chunks().0.iter().zip(blocks) {
-        store_values_streaming(dequantizer.block(codes), out);
+        // SAFETY: the fence follows, before anything else touches `blocks`.
+        unsafe { store_values_streaming(dequantizer.block(codes), out) };
     }
     if stream {
-        _mm_sfence(); // the stores are seen before whatever follows
+        _mm_sfence();
     }
     let (block_codes, rest_codes) = tail_codes.as_chunks();
     let (blocks, rest) = tail.as_chunks_mut();

@@ -6,6 +6,7 @@
 mod includes;
 mod listings;
 mod matter;
+mod numbers;
 mod pages;
 mod shape;
 mod site;

@@ -81,8 +81,7 @@ pub(crate) fn choose(x: &[f32], qmin: i32, qmax: i32) -> (f32, i32) {
         _ => scale.max(f64::from(f32::MIN_POSITIVE)) as f32,
     };
     let steps = nearest_integer(divide(number(lo), number(scale)));
-    let zero_point = (i128::from(qmin) - steps).clamp(qmin.into(), qmax.into());
-    (scale, i32::try_from(zero_point).unwrap())
+    (scale, i32::try_from(i128::from(qmin) - steps).unwrap())
 }
 
 #[test]

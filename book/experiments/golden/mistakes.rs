@@ -78,7 +78,7 @@ const fn choosing(does: &'static str, choose: Choose) -> Mistake {
     }
 }
 
-/// The mistakes, each seen in the wild.
+/// The mistakes. Chapters 3 and 4 say where we have met some of them.
 pub const MISTAKES: [Mistake; 17] = [
     quantizing("rounds half away from zero", |p, x| {
         shifted(p, (x / p.scale).round())

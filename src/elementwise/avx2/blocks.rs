@@ -108,12 +108,16 @@ pub(super) fn store<T: Code>([first, second]: [__m256i; 2], out: &mut [T; BLOCK]
 }
 
 /// As [`store`], past the caches.
+///
+/// # Safety
+/// Such a store is outside the order that the language promises: before anything else reads or
+/// writes `out`, this thread must execute `_mm_sfence`.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn store_streaming<T: Code>([first, second]: [__m256i; 2], out: &mut Aligned<T>) {
+pub(super) unsafe fn store_streaming<T: Code>([first, second]: [__m256i; 2], out: &mut Aligned<T>) {
     let out = out.0.as_mut_ptr().cast::<__m256i>();
     // SAFETY: 32 codes of 1 byte are one register, of 2 bytes two; `Aligned` starts on a 32-byte
-    // boundary.
+    // boundary; the caller fences.
     unsafe {
         _mm256_stream_si256(out, first);
         if size_of::<T>() == 2 {
@@ -133,12 +137,16 @@ pub(super) fn store_values(values: [__m256; 4], out: &mut [f32; BLOCK]) {
 }
 
 /// As [`store_values`], past the caches.
+///
+/// # Safety
+/// As [`store_streaming`].
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn store_values_streaming(values: [__m256; 4], out: &mut Aligned<f32>) {
+pub(super) unsafe fn store_values_streaming(values: [__m256; 4], out: &mut Aligned<f32>) {
     let out = out.0.as_mut_ptr();
     for (i, values) in values.into_iter().enumerate() {
-        // SAFETY: four times 8 floats are the 32 of the block, which starts on a 32-byte boundary.
+        // SAFETY: four times 8 floats are the 32 of the block, which starts on a 32-byte boundary;
+        // the caller fences.
         unsafe { _mm256_stream_ps(out.add(8 * i), values) }
     }
 }
