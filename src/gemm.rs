@@ -32,9 +32,15 @@ use crate::isa::{Features, Isa};
 use epilogue::Sums;
 use int8::Int8;
 use kernel::MicroKernel;
+#[cfg(test)]
+use kernel::dot::model;
+#[cfg(all(test, target_arch = "x86_64"))]
+use kernel::dot::tests::Evex;
+#[cfg(target_arch = "aarch64")]
+use kernel::neon::NeonDotprod;
 use kernel::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use kernel::{avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni};
+use kernel::{avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni, avxvnni::AvxVnni};
 
 /// The matrix product of one instruction set. Having one is the proof that the CPU can run it.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +54,17 @@ enum Chosen {
     #[cfg(target_arch = "x86_64")]
     Avx2Wide(Avx2Wide),
     #[cfg(target_arch = "x86_64")]
+    AvxVnni(AvxVnni),
+    #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512Vnni),
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod(NeonDotprod),
+    #[cfg(test)]
+    VpdpbusdModel(model::Modelled<model::Vpdpbusd, 8, 1>),
+    #[cfg(test)]
+    SdotModel(model::Modelled<model::Sdot, 4, 4>),
+    #[cfg(all(test, target_arch = "x86_64"))]
+    Evex(Evex),
 }
 
 /// Calls `$body` with `$kernel` bound to the micro-kernel of the chosen instruction set.
@@ -61,7 +77,17 @@ macro_rules! with_micro_kernel {
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx2Wide($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
+            Chosen::AvxVnni($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni($kernel) => $body,
+            #[cfg(target_arch = "aarch64")]
+            Chosen::NeonDotprod($kernel) => $body,
+            #[cfg(test)]
+            Chosen::VpdpbusdModel($kernel) => $body,
+            #[cfg(test)]
+            Chosen::SdotModel($kernel) => $body,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Chosen::Evex($kernel) => $body,
         }
     };
 }
@@ -81,7 +107,11 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::detect().map(Chosen::Avx2),
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => AvxVnni::detect().map(Chosen::AvxVnni),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => Avx512Vnni::detect().map(Chosen::Avx512Vnni),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => NeonDotprod::detect().map(Chosen::NeonDotprod),
             _ => None,
         }
         .map(Self)
@@ -94,7 +124,17 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx2(_) | Chosen::Avx2Wide(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
+            Chosen::AvxVnni(_) => Isa::AvxVnni,
+            #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni(_) => Isa::Avx512Vnni,
+            #[cfg(target_arch = "aarch64")]
+            Chosen::NeonDotprod(_) => Isa::NeonDotprod,
+            #[cfg(test)]
+            Chosen::VpdpbusdModel(_) => Isa::AvxVnni,
+            #[cfg(test)]
+            Chosen::SdotModel(_) => Isa::NeonDotprod,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Chosen::Evex(_) => Isa::AvxVnni,
         }
     }
 

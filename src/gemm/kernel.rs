@@ -11,6 +11,12 @@ pub(super) mod avx2;
 pub(super) mod avx2_wide;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avxvnni;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+pub(super) mod dot;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 pub(super) mod portable;
 
 use super::pack::{Block, COLUMNS, HalfBlock};
@@ -41,10 +47,13 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const ROWS: usize;
     /// The width of a panel, in blocks of 16 columns.
     const BLOCKS: usize;
+    /// What [`activations`](Self::activations) takes from each unsigned byte.
+    const OFFSET: i32 = 0;
     /// An activation, as [`multiply`](Self::multiply) reads it.
     type Activation: Copy + Default + Send + Sync;
 
-    /// The activations that are `bytes`; if these are none, written to `room`.
+    /// The activations that are `bytes`, less [`OFFSET`](Self::OFFSET); if these are none, written
+    /// to `room`.
     fn activations<'a>(
         bytes: &'a [u8],
         room: &'a mut Vec<Self::Activation>,

@@ -118,7 +118,9 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
             activations.write_row(row, quantizer, bytes)?;
         }
         self.zero_points.clear();
-        let zero_points = rows.clone().map(|row| activations.zero_point(row));
+        let zero_points = rows
+            .clone()
+            .map(|row| activations.zero_point(row) - K::OFFSET);
         self.zero_points.extend(zero_points);
         self.kernel.enter(Arrange { rows: self });
         Ok(())
@@ -145,12 +147,13 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         (!self.room.strips.is_empty()).then_some((&self.room.strips, across))
     }
 
-    /// The zero point of each row.
+    /// The zero point of each row, less [`MicroKernel::OFFSET`].
     pub(super) fn zero_points(&self) -> &[i32] {
         &self.zero_points
     }
 
-    /// The sum of each row, if the weights have zero points; none otherwise.
+    /// The sum of each row's activations, each less [`MicroKernel::OFFSET`], if the weights have zero
+    /// points; none otherwise.
     pub(super) fn row_sums(&self) -> &[i32] {
         &self.row_sums
     }
@@ -175,10 +178,10 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
 }
 
 /// The bytes from one row to the next: a multiple of 16, and not of 1024, lest rows of a tile fall on
-/// the same cache sets. At least 3 bytes more than the depth, for a group of weights may begin at
-/// any depth and is read four depths at a time.
+/// the same cache sets. At least 15 bytes more than the depth, for a group of weights may begin at
+/// any depth and is read up to 16 depths at a time.
 fn stride_for(depth: usize) -> usize {
-    match (depth + 3).next_multiple_of(16) {
+    match (depth + 15).next_multiple_of(16) {
         _ if depth == 0 => 0,
         stride if stride % 1024 == 0 => stride + 64,
         stride => stride,
@@ -201,7 +204,8 @@ impl<K: MicroKernel> Task for Arrange<'_, '_, K> {
         rows.row_sums.clear();
         if rows.needs.row_sums {
             let bytes = rows.room.bytes.chunks_exact(rows.stride.max(1));
-            let sums = bytes.map(|row| row.iter().map(|&v| i32::from(v)).sum::<i32>());
+            let offset = rows.needs.depth as i32 * K::OFFSET;
+            let sums = bytes.map(|row| row.iter().map(|&v| i32::from(v)).sum::<i32>() - offset);
             rows.row_sums.extend(sums);
         }
     }

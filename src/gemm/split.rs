@@ -79,7 +79,8 @@ impl Remainders {
         self.columns.push(self.runs.len() as u32 - 1);
     }
 
-    /// The runs of a column; none for columns beyond the last.
+    /// The runs of a column, as only kernels that saturate need them; none for columns beyond the last.
+    #[cfg(any(target_arch = "x86_64", test))]
     #[inline(always)]
     pub(crate) fn runs(&self, column: usize) -> impl Iterator<Item = &[Pair]> {
         let bounds = match self.columns.get(column..column + 2) {
