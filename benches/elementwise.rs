@@ -19,6 +19,7 @@
 //! `FEWER_BITS_ISA=portable` (or another name) leaves out the other kernels.
 
 #[path = "support/ceilings.rs"]
+#[allow(dead_code)] // the scoreboard uses the rest
 mod ceilings;
 
 use std::hint::black_box;

@@ -43,6 +43,7 @@ impl Isa {
     }
 
     /// Whether a CPU with these features can run it.
+    // ANCHOR: runs_on
     pub const fn runs_on(self, cpu: Features) -> bool {
         match self {
             Self::Avx512Vnni => cpu.avx2 && cpu.fma && cpu.avx512 && cpu.avx512vnni,
@@ -52,14 +53,17 @@ impl Isa {
             Self::Portable => true,
         }
     }
+    // ANCHOR_END: runs_on
 
     /// The most capable instruction set of a CPU with these features.
+    // ANCHOR: best_for
     pub fn best_for(cpu: Features) -> Self {
         Self::ALL
             .into_iter()
             .find(|isa| isa.runs_on(cpu))
             .unwrap_or(Self::Portable)
     }
+    // ANCHOR_END: best_for
 }
 
 /// Reads a [`name`](Isa::name), so that a bench or an experiment can be told which kernels to use.

@@ -45,6 +45,8 @@ experiments! {
     ch04_five_numbers: "../book/experiments/ch04_five_numbers.rs",
     ch04_golden: "../book/experiments/ch04_golden.rs",
     ch04_times: "../book/experiments/ch04_times.rs",
+    ch16_saturation: "../book/experiments/ch16_saturation.rs",
+    scoreboard: "../book/experiments/scoreboard.rs",
 }
 
 /// The text of the scripts that ask other tools. They need what `cargo test` does not install, so

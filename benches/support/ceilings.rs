@@ -5,6 +5,49 @@ pub fn read(x: &[f32]) -> u32 {
     x.iter().fold(0, |bits, value| bits ^ value.to_bits())
 }
 
+/// The same as several streams side by side, which keeps more cache lines under way at a time; one
+/// stream on a CPU or target without AVX2. Up to 127 values at the end are left out.
+#[cfg(target_arch = "x86_64")]
+pub fn read_streams(x: &[f32]) -> u32 {
+    if !is_x86_feature_detected!("avx2") {
+        return read(x);
+    }
+    // SAFETY: AVX2 was detected above.
+    unsafe { eight_streams(x) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn read_streams(x: &[f32]) -> u32 {
+    read(x)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn eight_streams(x: &[f32]) -> u32 {
+    use std::arch::x86_64::*;
+    const STREAMS: usize = 8;
+    const AHEAD: usize = 8;
+    let (lines, _) = x.as_chunks::<16>();
+    let length = lines.len() / STREAMS;
+    let mut bits = [_mm256_setzero_si256(); STREAMS];
+    for i in 0..length {
+        for (stream, bits) in bits.iter_mut().enumerate() {
+            let line = lines[stream * length + i].as_ptr();
+            // SAFETY: a line is 16 floats, two registers. A prefetch may have any address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(16 * AHEAD).cast());
+                let first = _mm256_loadu_si256(line.cast());
+                let second = _mm256_loadu_si256(line.add(8).cast());
+                *bits = _mm256_xor_si256(*bits, _mm256_xor_si256(first, second));
+            }
+        }
+    }
+    let both = bits
+        .into_iter()
+        .fold(_mm256_setzero_si256(), |a, b| _mm256_xor_si256(a, b));
+    _mm256_extract_epi32::<0>(both) as u32
+}
+
 /// Copies `from` to `to` with non-temporal stores; false if this CPU or target has no AVX2.
 #[cfg(target_arch = "x86_64")]
 pub fn stream_copy(from: &[f32], to: &mut [f32]) -> bool {

@@ -1,0 +1,138 @@
+//! `cargo bench --bench gemm`: products in 8 bits beside the same products in f32, the peers, and
+//! the limits of the machine, all on one core.
+//!
+//! Criterion's "elements" are operations, two for a multiply-accumulate, so that Gelem/s reads as
+//! GOP/s; in the group `limits` they are bytes where memory is the limit. Each benchmark is run by
+//! itself; where the machine is noisy, compare by `cargo run --release --example scoreboard`, where
+//! all take turns. `FEWER_BITS_ISA=avx2` (or another name) leaves out the other kernels.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use fewer_bits::gemm::{PackedWeights, PackedWeights4};
+use support::operands::{Operands, Operands4, RealOperands, Shape, Weights};
+use support::{Contender, limits, ours, peers};
+
+const GEMM: [Shape; 5] = [
+    Shape(512, 512, 512),
+    Shape(1024, 1024, 1024),
+    Shape(2048, 2048, 2048),
+    Shape(128, 384, 1536),
+    Shape(8, 1024, 1024),
+];
+/// The same weights every time: they stay in the last-level cache if they fit.
+const GEMV: Shape = Shape(1, 4096, 4096);
+const LINEAR: Shape = Shape(128, 384, 1536);
+
+fn limits(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("limits");
+    for (way, mut limit) in limits::all().into_iter().enumerate() {
+        group.throughput(Throughput::Elements(limit.work as u64));
+        let id = BenchmarkId::new(limit.kind.name(), way);
+        group.bench_function(id, |bencher| bencher.iter(&mut limit.run));
+    }
+    group.finish();
+}
+
+fn bench<T: Copy + Default>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    shape: Shape,
+    mut contender: Contender<T>,
+    check: impl Fn(&[T]) -> bool,
+) {
+    let mut out = vec![T::default(); shape.0 * shape.2];
+    (contender.run)(&mut out);
+    let who = match check(&out) {
+        true => contender.who,
+        false => format!("{} (wrong)", contender.who),
+    };
+    group.throughput(Throughput::Elements(shape.operations() as u64));
+    group.bench_function(BenchmarkId::new(who, shape), |bencher| {
+        bencher.iter(|| (contender.run)(&mut out));
+    });
+}
+
+/// This crate's kernels and rten's on both kinds of weights, and everybody's f32 products.
+fn products(criterion: &mut Criterion, name: &str, shapes: &[Shape]) {
+    let mut group = criterion.benchmark_group(name);
+    for &shape in shapes {
+        for (weights, suffix) in [(Weights::Normal, ""), (Weights::Uniform, " worst")] {
+            let operands = Operands::new(shape, weights);
+            let right = |out: &[i32]| out == operands.sums;
+            for (index, kernel) in ours::kernels().unwrap().into_iter().enumerate() {
+                let packed = PackedWeights::new(kernel, operands.b.view()).unwrap();
+                let who = ours::name(index, kernel.isa()) + suffix;
+                let contender = ours::int8(who, &operands.a, vec![packed]);
+                bench(&mut group, shape, contender, right);
+            }
+            let mut rten = peers::int8(&operands.a, &Arc::new(vec![operands.b.clone()]));
+            rten.who += &format!(" u8×i8{suffix}");
+            bench(&mut group, shape, rten, right);
+        }
+        let real = RealOperands::new(shape);
+        for mut peer in peers::float(&real.a, &Arc::new(vec![real.b.clone()]), 1) {
+            peer.who += " f32";
+            bench(&mut group, shape, peer, |out| real.accepts(out));
+        }
+    }
+    group.finish();
+}
+
+/// 8-bit activations by 4-bit weights.
+fn w4(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("w4");
+    for shape in [Shape(1024, 1024, 1024), LINEAR, GEMV] {
+        let operands = Operands4::new(&Operands::new(shape, Weights::Normal));
+        for (index, kernel) in ours::kernels().unwrap().into_iter().enumerate() {
+            let (codes, scales) = (operands.codes.view(), operands.scales.view());
+            let packed = PackedWeights4::new(kernel, codes, scales, Operands4::GROUP).unwrap();
+            let who = ours::name(index, kernel.isa());
+            let contender = ours::int4(who, &operands.a, vec![packed]);
+            bench(&mut group, shape, contender, |out| out == operands.product);
+        }
+    }
+    group.finish();
+}
+
+/// What becomes of the sums, beside the sums alone.
+fn epilogue(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("epilogue");
+    let operands = Operands::new(LINEAR, Weights::Normal);
+    let (x, pair) = operands.real_input();
+    let bias = vec![0.5; LINEAR.2];
+    for kernel in ours::kernels().unwrap() {
+        let packed = PackedWeights::new(kernel, operands.b.view()).unwrap();
+        let name = |what: &str| format!("{what}, {}", kernel.isa());
+        let sums = ours::int8(name("sums"), &operands.a, vec![packed.clone()]);
+        bench(&mut group, LINEAR, sums, |out| out == operands.sums);
+        let (scales, bias) = (operands.scales.clone(), bias.clone());
+        let layer = ours::linear(name("f32 to f32"), &x, pair, packed, scales, bias);
+        bench(&mut group, LINEAR, layer, |out| {
+            out.iter().all(|y| y.is_finite())
+        });
+    }
+    group.finish();
+}
+
+fn main() {
+    // The thread that calls is the only one of the pool.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+    pool.use_current_thread().build_global().unwrap();
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(300))
+        .without_plots()
+        .configure_from_args();
+    limits(&mut criterion);
+    products(&mut criterion, "gemm", &GEMM);
+    products(&mut criterion, "gemv", &[GEMV]);
+    w4(&mut criterion);
+    epilogue(&mut criterion);
+    criterion.final_summary();
+}

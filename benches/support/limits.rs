@@ -1,0 +1,266 @@
+//! What one core of this machine can do at most.
+//!
+//! Arithmetic is measured as a chain of the instructions that a kernel's inner loop consists of,
+//! with all operands in registers: 12 sums, so that no instruction waits for the one before. No
+//! kernel can be faster than its chain. Memory is measured over a buffer larger than the caches.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use fewer_bits::Isa;
+
+use super::ceilings::{read, read_streams, stream_copy};
+
+/// Something that is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 8-bit multiply-accumulates as this instruction set's kernel does them.
+    Int8(Isa),
+    /// `vpmaddwd` and `vpaddd`: 16-bit products, the usual way to be exact on AVX2.
+    Int16Avx2,
+    /// f32 multiply-adds, in 128 (NEON), 256 or 512 bits.
+    F32(u32),
+    /// Bytes read, out of memory.
+    Read,
+    /// Bytes read out of 16 MiB, again and again: the size of a 4096 × 4096 layer in 8 bits.
+    ReadAgain,
+    /// Bytes read and written, by a plain or a streaming copy.
+    Copy,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8(Isa::Avx512Vnni) => "int8, vpdpbusd on 64 bytes",
+            Self::Int8(Isa::AvxVnni) => "int8, vpdpbusd on 32 bytes",
+            Self::Int8(Isa::NeonDotprod) => "int8, udot",
+            Self::Int8(_) => "int8, vpmaddubsw + vpmaddwd + vpaddd",
+            Self::Int16Avx2 => "int16, vpmaddwd + vpaddd",
+            Self::F32(512) => "f32, vfmadd231ps on 16 numbers",
+            Self::F32(256) => "f32, vfmadd231ps on 8 numbers",
+            Self::F32(_) => "f32, fmla",
+            Self::Read => "read, 256 MiB",
+            Self::ReadAgain => "read, 16 MiB again and again",
+            Self::Copy => "copy, 64 MiB (read and written)",
+        }
+    }
+
+    /// What is counted, in 10⁹ a second.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Int8(_) | Self::Int16Avx2 => "GOP/s",
+            Self::F32(_) => "GFLOP/s",
+            _ => "GB/s",
+        }
+    }
+}
+
+/// A limit: how to reach it, and how much is done by one call of `run`.
+pub struct Limit {
+    pub kind: Kind,
+    pub work: f64,
+    pub run: Box<dyn FnMut() + Send>,
+}
+
+/// All limits that can be measured on this machine. Where there are several ways to reach one, each
+/// is an entry, and the fastest counts.
+pub fn all() -> Vec<Limit> {
+    let mut all = arithmetic();
+    for (kind, bytes) in [(Kind::Read, 256 << 20), (Kind::ReadAgain, 16 << 20)] {
+        let x = Arc::new(vec![1.0f32; bytes / 4]);
+        for how in [read, read_streams] {
+            let x = x.clone();
+            all.push(Limit {
+                kind,
+                work: bytes as f64,
+                run: Box::new(move || {
+                    black_box(how(black_box(&x)));
+                }),
+            });
+        }
+    }
+    for streaming in [false, true] {
+        let bytes: usize = 64 << 20;
+        let (from, mut to) = (vec![1.0f32; bytes / 4], vec![2.0f32; bytes / 4]);
+        let run = move || {
+            if !streaming || !stream_copy(&from, &mut to) {
+                to.copy_from_slice(&from);
+            }
+            black_box(&mut to);
+        };
+        all.push(Limit {
+            kind: Kind::Copy,
+            work: 2.0 * bytes as f64,
+            run: Box::new(run),
+        });
+    }
+    all
+}
+
+/// How often a chain is gone through: some tenths of a millisecond.
+const STEPS: u64 = 50_000;
+/// Independent sums of a chain.
+const SUMS: u64 = 12;
+
+/// A limit of `macs` multiply-accumulates for each sum and step.
+fn chain(kind: Kind, macs: u64, run: impl FnMut() + Send + 'static) -> Limit {
+    Limit {
+        kind,
+        work: (2 * macs * SUMS * STEPS) as f64,
+        run: Box::new(run),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn arithmetic() -> Vec<Limit> {
+    let mut all = Vec::new();
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: AVX2 was detected.
+        let int8 = || unsafe { x86::int8_avx2(STEPS) };
+        // SAFETY: AVX2 was detected.
+        let int16 = || unsafe { x86::int16_avx2(STEPS) };
+        all.push(chain(Kind::Int8(Isa::Avx2), 32, int8));
+        all.push(chain(Kind::Int16Avx2, 16, int16));
+    }
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: AVX2 and FMA were detected.
+        let run = || unsafe { x86::f32_avx2(STEPS) };
+        all.push(chain(Kind::F32(256), 8, run));
+    }
+    if is_x86_feature_detected!("avxvnni") {
+        // SAFETY: AVX-VNNI was detected.
+        let run = || unsafe { x86::int8_avxvnni(STEPS) };
+        all.push(chain(Kind::Int8(Isa::AvxVnni), 32, run));
+    }
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: AVX-512 F was detected.
+        let run = || unsafe { x86::f32_avx512(STEPS) };
+        all.push(chain(Kind::F32(512), 16, run));
+    }
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+        // SAFETY: AVX-512 F and VNNI were detected.
+        let run = || unsafe { x86::int8_avx512vnni(STEPS) };
+        all.push(chain(Kind::Int8(Isa::Avx512Vnni), 64, run));
+    }
+    all
+}
+
+#[cfg(target_arch = "aarch64")]
+fn arithmetic() -> Vec<Limit> {
+    let mut all = vec![chain(Kind::F32(128), 4, || arm::f32_neon(STEPS))];
+    if std::arch::is_aarch64_feature_detected!("dotprod") {
+        // SAFETY: the dot product was detected.
+        let run = || unsafe { arm::int8_neon(STEPS) };
+        all.push(chain(Kind::Int8(Isa::NeonDotprod), 16, run));
+    }
+    all
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn arithmetic() -> Vec<Limit> {
+    Vec::new()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::asm;
+
+    /// A function that executes `$instructions` `steps` times for each of 12 sums, registers 0 to
+    /// 11. Register 12 is for a product; 13 holds bytes of all ones, 14 floats of 1.0, 15 words
+    /// of 1.
+    macro_rules! chain {
+        ($name:ident, $features:literal, $($instructions:literal),+) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn $name(steps: u64) {
+                // SAFETY: the features are enabled. The code touches no memory and no stack; it
+                // writes the counter, flags and vector registers, all of which are declared.
+                unsafe {
+                    asm!(
+                        "vzeroall",
+                        "vpcmpeqd ymm13, ymm13, ymm13",
+                        "vpslld ymm14, ymm13, 25",
+                        "vpsrld ymm14, ymm14, 2",
+                        "vpsrlw ymm15, ymm13, 15",
+                        "2:",
+                        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11",
+                        $($instructions,)+
+                        ".endr",
+                        "dec rcx",
+                        "jnz 2b",
+                        "vzeroupper",
+                        inout("rcx") steps => _,
+                        clobber_abi("sysv64"),
+                        options(nomem, nostack),
+                    );
+                }
+            }
+        };
+    }
+
+    chain!(
+        int8_avx2,
+        "avx2",
+        "vpmaddubsw ymm12, ymm13, ymm13",
+        "vpmaddwd ymm12, ymm12, ymm15",
+        "vpaddd ymm\\i, ymm\\i, ymm12"
+    );
+    chain!(
+        int16_avx2,
+        "avx2",
+        "vpmaddwd ymm12, ymm13, ymm15",
+        "vpaddd ymm\\i, ymm\\i, ymm12"
+    );
+    chain!(f32_avx2, "avx2,fma", "vfmadd231ps ymm\\i, ymm14, ymm14");
+    chain!(
+        int8_avxvnni,
+        "avx2,avxvnni",
+        "{{vex}} vpdpbusd ymm\\i, ymm13, ymm13"
+    );
+    chain!(f32_avx512, "avx512f", "vfmadd231ps zmm\\i, zmm14, zmm14");
+    chain!(
+        int8_avx512vnni,
+        "avx512f,avx512vnni",
+        "vpdpbusd zmm\\i, zmm13, zmm13"
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::asm;
+
+    /// As on x86-64, with sums in the registers that a callee need not keep.
+    macro_rules! chain {
+        ($name:ident, $features:literal, $instruction:literal) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn $name(steps: u64) {
+                // SAFETY: the features are enabled. The code touches no memory and no stack; it
+                // writes the counter, flags and vector registers, all of which are declared.
+                unsafe {
+                    asm!(
+                        "movi v31.16b, #1",
+                        "fmov v30.4s, #1.0",
+                        ".irp i,0,1,2,3,4,5,6,7,16,17,18,19",
+                        "movi v\\i\\().4s, #0",
+                        ".endr",
+                        "2:",
+                        ".irp i,0,1,2,3,4,5,6,7,16,17,18,19",
+                        $instruction,
+                        ".endr",
+                        "subs x9, x9, #1",
+                        "b.ne 2b",
+                        inout("x9") steps => _,
+                        clobber_abi("C"),
+                        options(nomem, nostack),
+                    );
+                }
+            }
+        };
+    }
+
+    chain!(f32_neon, "neon", "fmla v\\i\\().4s, v30.4s, v30.4s");
+    chain!(
+        int8_neon,
+        "neon,dotprod",
+        "udot v\\i\\().4s, v31.16b, v31.16b"
+    );
+}

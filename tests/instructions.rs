@@ -1,0 +1,59 @@
+//! The models of the instructions in chapter 16 are what they say, and so are its claims about them.
+
+#[path = "../book/experiments/support/instructions.rs"]
+#[allow(unreachable_pub)] // an experiment uses it, too
+mod instructions;
+
+use instructions::*;
+use proptest::prelude::*;
+
+fn bytes() -> impl Strategy<Value = ([u8; 32], [i8; 32])> {
+    let a = prop_oneof![Just(0), Just(255), any::<u8>()];
+    let w = prop_oneof![Just(-128), Just(127), any::<i8>()];
+    (proptest::array::uniform32(a), proptest::array::uniform32(w))
+}
+
+/// A register whose first two bytes are these, and whose others are 0.
+fn padded<T: Copy + Default>([first, second]: [T; 2]) -> [T; 32] {
+    let mut register = [T::default(); 32];
+    (register[0], register[1]) = (first, second);
+    register
+}
+
+// ANCHOR: a_pair_never_saturates_exactly_when_it_is_safe
+#[test]
+fn a_pair_never_saturates_exactly_when_it_is_safe() {
+    for w0 in i8::MIN..=i8::MAX {
+        for w1 in i8::MIN..=i8::MAX {
+            // Sums are linear in each activation: largest and smallest at the ends.
+            let corners = [[0, 0], [0, 255], [255, 0], [255, 255]];
+            let w = [w0, w1];
+            let exact = |a| dot_bare(&padded(a), &padded(w)) == dot(&a, &w);
+            let exact = corners.into_iter().all(exact);
+            assert_eq!(exact, is_safe(w), "{w0} {w1}");
+        }
+    }
+}
+// ANCHOR_END: a_pair_never_saturates_exactly_when_it_is_safe
+
+proptest! {
+    #[test]
+    fn widening_and_vnni_are_exact((a, w) in bytes()) {
+        prop_assert_eq!(dot_widened(&a, &w), dot(&a, &w));
+        prop_assert_eq!(dot_vnni(&a, &w), dot(&a, &w));
+    }
+
+    #[test]
+    fn the_model_is_what_this_cpu_does((a, w) in bytes()) {
+        if let Some(real) = real_vpmaddubsw(a, w) {
+            prop_assert_eq!(vpmaddubsw(a, w), real);
+        }
+    }
+
+    #[test]
+    fn seven_bits_on_either_side_are_exact((a, w) in bytes()) {
+        let (a7, w7) = (a.map(|a| a / 2), w.map(|w| w / 2));
+        prop_assert_eq!(dot_bare(&a7, &w), dot(&a7, &w));
+        prop_assert_eq!(dot_bare(&a, &w7), dot(&a, &w7));
+    }
+}
