@@ -222,6 +222,20 @@ pub enum Error {
         problem: &'static str,
     },
 
+    /// The operating system could not read or write a file.
+    #[error("{problem}")]
+    Io {
+        /// What it says.
+        problem: String,
+    },
+
+    /// A file is not what its name or its header claims.
+    #[error("malformed: {problem}")]
+    MalformedFile {
+        /// What is wrong, with the value.
+        problem: String,
+    },
+
     /// A label that names no class.
     #[error("the label {label} at index {index} names none of the {classes} classes")]
     LabelOutOfRange {

@@ -21,12 +21,14 @@
 //!
 //! The modules stand on floors, and each imports only from floors below it:
 //! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
-//! [`qtensor`] and [`onnx`]; then [`nn`].
+//! [`qtensor`] and [`onnx`]; then [`nn`]; then
+//! [`io`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod elementwise;
 pub mod error;
 pub mod gemm;
+pub mod io;
 pub mod isa;
 pub mod nn;
 pub mod onnx;
