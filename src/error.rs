@@ -234,6 +234,14 @@ pub enum Error {
     MalformedFile {
         /// What is wrong, with the value.
         problem: String,
+
+    /// Training ran away: the loss is NaN or infinite.
+    #[error("training diverged: the loss is {loss} in epoch {epoch}")]
+    Diverged {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
     },
 
     /// A label that names no class.

@@ -22,7 +22,7 @@
 //! The modules stand on floors, and each imports only from floors below it:
 //! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
 //! [`qtensor`] and [`onnx`]; then [`nn`]; then
-//! [`io`].
+//! [`io`] and [`models`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod elementwise;
@@ -30,6 +30,7 @@ pub mod error;
 pub mod gemm;
 pub mod io;
 pub mod isa;
+pub mod models;
 pub mod nn;
 pub mod onnx;
 pub mod qparams;

@@ -26,16 +26,31 @@
 //! # Ok::<(), fewer_bits::Error>(())
 //! ```
 
+mod adam;
+mod backward;
+mod dataset;
 mod executor;
 mod fold;
 mod forward;
 mod image;
+mod init;
 mod layers;
+mod loss;
+mod simulation;
+mod tape;
+mod train;
 
+pub use adam::Adam;
+pub use dataset::{Dataset, Score};
 pub use executor::{Executor, Float, Shapes};
 pub use fold::fold_batch_norm;
 pub use image::{Window, im2col};
+pub use init::random_weights;
 pub use layers::{Activation, BatchNorm, Conv2d, DepthwiseConv2d, Layer, Linear, Pool};
+pub use loss::{Targets, count_correct, mean_squared_error, softmax_cross_entropy};
+pub use simulation::{Exact, INPUT, Simulation};
+pub use tape::{Gradients, Tape};
+pub use train::{Epoch, Progress, Recipe, Schedule, train};
 
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 

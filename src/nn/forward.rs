@@ -143,24 +143,19 @@ pub(super) fn pool(layer: Pool, x: &ArrayD<f32>) -> Result<ArrayD<f32>> {
     let x = x.as_standard_layout();
     let x = x.as_slice().unwrap_or_default();
     let channels = images.channels;
-    let (window, start) = match layer {
-        Pool::Max(window) => (window, f32::NEG_INFINITY),
-        Pool::Average(window) => (window, 0.0),
-        Pool::GlobalAverage => (images.whole(), 0.0),
-    };
-    let width = if shape.len() == 4 { shape[2] } else { 1 };
-    let pixels = if shape.len() == 4 {
-        shape[1] * shape[2]
+    let (window, out) = images.pooling(layer, &shape);
+    let start = if matches!(layer, Pool::Max(_)) {
+        f32::NEG_INFINITY
     } else {
-        1
+        0.0
     };
     let mut y = vec![start; shape.iter().product()];
-    y.par_chunks_mut(pixels * channels)
+    y.par_chunks_mut(out[0] * out[1] * channels)
         .zip(x.par_chunks(images.len()))
         .for_each(|(y, x)| {
             for (at, y) in y.chunks_exact_mut(channels).enumerate() {
                 let mut count = 0;
-                for (_, start) in images.under(window, at / width, at % width) {
+                for (_, start) in images.under(window, at / out[1], at % out[1]) {
                     let x = &x[start..start + channels];
                     match layer {
                         Pool::Max(_) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = larger(*y, x)),
@@ -204,9 +199,15 @@ impl Images {
         self.height * self.width * self.channels
     }
 
-    /// A window as large as the image.
-    pub(super) fn whole(&self) -> Window {
-        Window::new([self.height, self.width], [1, 1], [0, 0]).unwrap_or(Window::POINT)
+    /// The window of a pool, and height and width of its output of this shape.
+    pub(super) fn pooling(&self, layer: Pool, output: &[usize]) -> (Window, [usize; 2]) {
+        match layer {
+            Pool::Max(window) | Pool::Average(window) => (window, [output[1], output[2]]),
+            Pool::GlobalAverage => {
+                let whole = Window::new([self.height, self.width], [1, 1], [0, 0]);
+                (whole.unwrap_or(Window::POINT), [1, 1])
+            }
+        }
     }
 
     /// The batch in chunks of [`IMAGES`] images.

@@ -32,12 +32,12 @@ proptest! {
             let x = uniform([vec![2], shape.clone()].concat(), &mut rng);
             let network = Network::new(&shape, [("layer", layer.clone())]).unwrap();
             let y = network.forward(x.view()).unwrap();
-            let exact = network.run(&mut Reference, wide(&x)).unwrap();
+            let exact = network.run(&mut Reference::default(), wide(&x)).unwrap();
             prop_assert_eq!(y.shape(), exact.shape());
             prop_assert_eq!(y.shape(), &network.output_shape(2).unwrap()[..]);
 
             let absolute = Network::new(&shape, [("layer", magnitudes(&layer))]).unwrap();
-            let terms = absolute.run(&mut Reference, wide(&x.mapv(f32::abs))).unwrap();
+            let terms = absolute.run(&mut Reference::default(), wide(&x.mapv(f32::abs))).unwrap();
             for ((y, exact), terms) in y.iter().zip(&exact).zip(&terms) {
                 let bound = 256.0 * 2f64.powi(-24) * terms.abs() + f64::from(f32::MIN_POSITIVE);
                 prop_assert!((f64::from(*y) - exact).abs() <= bound, "{y} {exact} {terms}");
@@ -51,8 +51,8 @@ proptest! {
     fn folding_batch_norms_changes_no_output(mut rng in rng()) {
         let (network, x) = network(&mut rng);
         let folded = fold_batch_norm(&network).unwrap();
-        let exact = network.run(&mut Reference, wide(&x)).unwrap();
-        let same = folded.run(&mut Reference, wide(&x)).unwrap();
+        let exact = network.run(&mut Reference::default(), wide(&x)).unwrap();
+        let same = folded.run(&mut Reference::default(), wide(&x)).unwrap();
         let scale = exact.iter().fold(1.0f64, |m, y| m.max(y.abs()));
         for (a, b) in exact.iter().zip(&same) {
             prop_assert!((a - b).abs() <= 1e-4 * scale, "{a} {b}");

@@ -2,5 +2,7 @@
 
 mod bad_networks;
 mod forward;
+mod gradients;
 mod reference;
 mod strategies;
+mod training;

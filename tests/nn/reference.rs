@@ -5,7 +5,11 @@ use fewer_bits::nn::*;
 use ndarray::{Array4, ArrayD, ArrayView4, Axis, Ix4};
 
 /// Computes in f64, one output at a time.
-pub struct Reference;
+#[derive(Default)]
+pub struct Reference {
+    /// Batch norms use the batch's own mean and variance, as in training.
+    pub batch_statistics: bool,
+}
 
 /// The pixels under a window at (oy, ox): (ky, kx, y, x).
 fn under(
@@ -101,7 +105,14 @@ impl Executor for Reference {
             .map(|(_, p)| p.mapv(f64::from))
             .collect();
         let epsilon = f64::from(BatchNorm::EPSILON);
-        Ok((x - &p[2]) / (&p[3] + epsilon).mapv(f64::sqrt) * &p[0] + &p[1])
+        let (mut mean, mut variance) = (p[2].clone(), p[3].clone());
+        if self.batch_statistics {
+            let channels = p[0].len();
+            let rows = x.to_shape((x.len() / channels, channels)).unwrap();
+            mean = rows.mean_axis(Axis(0)).unwrap().into_dyn();
+            variance = rows.var_axis(Axis(0), 0.0).into_dyn();
+        }
+        Ok((x - mean) / (variance + epsilon).mapv(f64::sqrt) * &p[0] + &p[1])
     }
 
     fn activation(&mut self, _: &str, layer: Activation, x: ArrayD<f64>) -> Result<ArrayD<f64>> {

@@ -1,0 +1,254 @@
+//! The way back through each layer: from the gradient with respect to its outputs to those with
+//! respect to its weights, bias and inputs.
+//!
+//! As in the forward pass, a batch is split into chunks of a fixed size, and the chunks' sums are
+//! added in order: the result does not depend on the number of threads.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, ArrayD, Axis};
+use rayon::prelude::*;
+
+use super::executor::{Executor, Shapes};
+use super::forward::{self, IMAGES, Images, from_values, matrix, matrix_mut};
+use super::image::Window;
+use super::layers::*;
+use super::tape::{Normalized, same_shape};
+use crate::error::Result;
+
+/// The gradients of weights, bias and inputs.
+type Three = (ArrayD<f32>, Array1<f32>, ArrayD<f32>);
+
+/// dW = dYᵀ·X, db = Σ dY over the rows, dX = dY·W.
+pub(super) fn linear(layer: &Linear, x: &ArrayD<f32>, dy: &ArrayD<f32>) -> Result<Three> {
+    let shape = Shapes.linear("", layer, x.shape().to_vec())?;
+    same_shape("the gradient", &shape, dy.shape())?;
+    let rows = x.len() / layer.weight.ncols();
+    let (x_values, dy) = (x.as_standard_layout(), dy.as_standard_layout());
+    let inputs = matrix(x_values.as_slice().unwrap_or_default(), rows);
+    let dy = matrix(dy.as_slice().unwrap_or_default(), rows);
+    let dx = dy.dot(&layer.weight).into_raw_vec_and_offset().0;
+    let dw = dy.t().dot(&inputs).into_dyn();
+    Ok((dw, dy.sum_axis(Axis(0)), from_values(x.shape(), dx)))
+}
+
+/// As [`linear`] for the rows of unrolled windows; `further` says whether dX is wanted.
+pub(super) fn conv2d(
+    layer: &Conv2d,
+    x: &ArrayD<f32>,
+    dy: &ArrayD<f32>,
+    further: bool,
+) -> Result<Three> {
+    let shape = Shapes.conv2d("", layer, x.shape().to_vec())?;
+    same_shape("the gradient", &shape, dy.shape())?;
+    let images = Images::of(x.shape());
+    let x_values = x.as_standard_layout();
+    let x_values = x_values.as_slice().unwrap_or_default();
+    let dy = dy.as_standard_layout();
+    let dy = dy.as_slice().unwrap_or_default();
+    let weight = forward::flat_weight(layer);
+    let (pixels, outputs) = (shape[1] * shape[2], shape[3]);
+    let mut dx = vec![0.0; if further { x.len() } else { 0 }];
+
+    let one_chunk = |(chunk, dy): (&[f32], &[f32]), dx: &mut [f32]| {
+        let rows = dy.len() / outputs;
+        let dy = matrix(dy, rows);
+        let mut columns = Vec::new();
+        let columns = matrix(
+            forward::unrolled(layer.window, chunk, &images, &mut columns)?,
+            rows,
+        );
+        let dw = dy.t().dot(&columns);
+        if further && layer.window.is_pointwise() {
+            general_mat_mul(1.0, &dy, &weight, 0.0, &mut matrix_mut(dx, rows));
+        } else if further {
+            let columns = dy.dot(&weight);
+            let columns = columns.as_slice().unwrap_or_default();
+            add_columns(columns, layer.window, &images, [shape[1], shape[2]], dx);
+        }
+        Ok((dw, dy.sum_axis(Axis(0))))
+    };
+    let chunks = images
+        .chunks(x_values)
+        .zip(dy.par_chunks(IMAGES * pixels * outputs));
+    let parts: Result<Vec<_>> = if further {
+        let dx = dx.par_chunks_mut(IMAGES * images.len());
+        chunks
+            .zip(dx)
+            .map(|(chunk, dx)| one_chunk(chunk, dx))
+            .collect()
+    } else {
+        chunks.map(|chunk| one_chunk(chunk, &mut [])).collect()
+    };
+
+    let mut dw = Array2::zeros(weight.dim());
+    let mut db = Array1::zeros(outputs);
+    for (w, b) in parts? {
+        dw += &w;
+        db += &b;
+    }
+    let dw = dw.into_raw_vec_and_offset().0;
+    let dx_shape = if further { x.shape() } else { &[0][..] };
+    Ok((
+        from_values(layer.weight.shape(), dw),
+        db,
+        from_values(dx_shape, dx),
+    ))
+}
+
+/// The way back of [`im2col`](super::im2col): adds each row to the pixels that it came from.
+fn add_columns(columns: &[f32], window: Window, images: &Images, out: [usize; 2], dx: &mut [f32]) {
+    let channels = images.channels;
+    let row = window.area() * channels;
+    let columns = columns.chunks_exact(out[0] * out[1] * row);
+    for (columns, dx) in columns.zip(dx.chunks_exact_mut(images.len())) {
+        for (at, row) in columns.chunks_exact(row).enumerate() {
+            for (tap, start) in images.under(window, at / out[1], at % out[1]) {
+                let row = &row[tap * channels..][..channels];
+                let dx = &mut dx[start..start + channels];
+                dx.iter_mut().zip(row).for_each(|(dx, r)| *dx += r);
+            }
+        }
+    }
+}
+
+pub(super) fn depthwise_conv2d(
+    layer: &DepthwiseConv2d,
+    x: &ArrayD<f32>,
+    dy: &ArrayD<f32>,
+) -> Result<Three> {
+    let shape = Shapes.depthwise_conv2d("", layer, x.shape().to_vec())?;
+    same_shape("the gradient", &shape, dy.shape())?;
+    let images = Images::of(x.shape());
+    let channels = images.channels;
+    let x_values = x.as_standard_layout();
+    let dy = dy.as_standard_layout();
+    let dy = dy.as_slice().unwrap_or_default();
+    let taps = forward::channels_last(layer);
+    let mut dx = vec![0.0; x.len()];
+    let one_image = |((x, dy), dx): ((&[f32], &[f32]), &mut [f32])| {
+        let (mut dw, mut db) = (vec![0.0f32; taps.len()], Array1::<f32>::zeros(channels));
+        for (at, dy) in dy.chunks_exact(channels).enumerate() {
+            db.iter_mut().zip(dy).for_each(|(db, dy)| *db += dy);
+            for (tap, start) in images.under(layer.window, at / shape[2], at % shape[2]) {
+                let taps = &taps[tap * channels..][..channels];
+                let dw = &mut dw[tap * channels..][..channels];
+                let x = &x[start..start + channels];
+                let dx = &mut dx[start..start + channels];
+                for c in 0..channels {
+                    dw[c] += dy[c] * x[c];
+                    dx[c] += dy[c] * taps[c];
+                }
+            }
+        }
+        (Array1::from(dw), db)
+    };
+    let parts: Vec<_> = x_values
+        .as_slice()
+        .unwrap_or_default()
+        .par_chunks(images.len())
+        .zip(dy.par_chunks(shape[1] * shape[2] * channels))
+        .zip(dx.par_chunks_mut(images.len()))
+        .map(one_image)
+        .collect();
+    let (mut dw, mut db) = (Array1::zeros(taps.len()), Array1::zeros(channels));
+    for (w, b) in &parts {
+        dw += w;
+        db += b;
+    }
+    let [kh, kw] = layer.window.kernel();
+    let dw = from_values(&[kh, kw, channels], dw.into_raw_vec_and_offset().0);
+    let dw = dw.permuted_axes(vec![2, 0, 1]);
+    Ok((dw, db, from_values(x.shape(), dx)))
+}
+
+/// With x̂ the normalized input of n rows and d its deviation: db = Σ dy, dw = Σ dy·x̂, and
+/// dx = w/(n·d)·(n·dy − db − x̂·dw). (Ioffe and Szegedy 2015, section 3, put together.)
+pub(super) fn batch_norm(layer: &BatchNorm, x: &Normalized, dy: &ArrayD<f32>) -> Result<Three> {
+    same_shape("the gradient", x.values.shape(), dy.shape())?;
+    let channels = layer.channels();
+    let (mut dw, mut db) = (vec![0.0f64; channels], vec![0.0f64; channels]);
+    for (x, dy) in x.values.rows().into_iter().zip(dy.rows()) {
+        for (c, (x, dy)) in x.iter().zip(dy).enumerate() {
+            dw[c] += f64::from(*x) * f64::from(*dy);
+            db[c] += f64::from(*dy);
+        }
+    }
+    let narrow = |values: Vec<f64>| Array1::from_iter(values.into_iter().map(|v| v as f32));
+    let (dw, db) = (narrow(dw), narrow(db));
+    let rows = (x.values.len() / channels) as f32;
+    let factor = &layer.weight / &x.deviation;
+    let (mean_dw, mean_db) = (&dw / rows, &db / rows);
+    let mut dx = dy.clone();
+    for (mut dx, x) in dx.rows_mut().into_iter().zip(x.values.rows()) {
+        for (c, (dx, x)) in dx.iter_mut().zip(x).enumerate() {
+            *dx = factor[c] * (*dx - mean_db[c] - x * mean_dw[c]);
+        }
+    }
+    Ok((dw.into_dyn(), db, dx))
+}
+
+impl Activation {
+    /// The function's derivative at one point. At the kinks of ReLU and ReLU6, where there is none,
+    /// 0.
+    pub fn derivative(self, x: f32) -> f32 {
+        match self {
+            Self::Relu => f32::from(u8::from(x > 0.0)),
+            Self::Relu6 => f32::from(u8::from(x > 0.0 && x < 6.0)),
+            Self::Gelu => {
+                let density = (-0.5 * x * x).exp() / (2.0 * std::f32::consts::PI).sqrt();
+                forward::normal_distribution(x) + x * density
+            }
+        }
+    }
+}
+
+pub(super) fn activation(
+    layer: Activation,
+    x: ArrayD<f32>,
+    dy: ArrayD<f32>,
+) -> Result<ArrayD<f32>> {
+    same_shape("the gradient", x.shape(), dy.shape())?;
+    let mut dx = dy;
+    dx.zip_mut_with(&x, |d, x| *d *= layer.derivative(*x));
+    Ok(dx)
+}
+
+/// The largest value of a window, the first of several, gets the whole gradient; the mean spreads
+/// it evenly.
+pub(super) fn pool(layer: Pool, x: &ArrayD<f32>, dy: &ArrayD<f32>) -> Result<ArrayD<f32>> {
+    let shape = Shapes.pool("", layer, x.shape().to_vec())?;
+    same_shape("the gradient", &shape, dy.shape())?;
+    let images = Images::of(x.shape());
+    let (window, out) = images.pooling(layer, &shape);
+    let channels = images.channels;
+    let x_values = x.as_standard_layout();
+    let x_values = x_values.as_slice().unwrap_or_default();
+    let dy = dy.as_standard_layout();
+    let dy = dy.as_slice().unwrap_or_default();
+    let mut dx = vec![0.0; x.len()];
+    dx.par_chunks_mut(images.len())
+        .zip(x_values.par_chunks(images.len()))
+        .zip(dy.par_chunks(out[0] * out[1] * channels))
+        .for_each(|((dx, x), dy)| {
+            for (at, dy) in dy.chunks_exact(channels).enumerate() {
+                let under = || {
+                    images
+                        .under(window, at / out[1], at % out[1])
+                        .map(|(_, s)| s)
+                };
+                if let Pool::Max(_) = layer {
+                    for (c, dy) in dy.iter().enumerate() {
+                        let first = under().reduce(|a, b| if x[b + c] > x[a + c] { b } else { a });
+                        dx[first.unwrap_or(0) + c] += dy;
+                    }
+                    continue;
+                }
+                let count = under().count() as f32;
+                for start in under() {
+                    let dx = &mut dx[start..start + channels];
+                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy / count);
+                }
+            }
+        });
+    Ok(from_values(x.shape(), dx))
+}
