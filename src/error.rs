@@ -234,6 +234,7 @@ pub enum Error {
     MalformedFile {
         /// What is wrong, with the value.
         problem: String,
+    },
 
     /// Training ran away: the loss is NaN or infinite.
     #[error("training diverged: the loss is {loss} in epoch {epoch}")]
