@@ -22,7 +22,9 @@ fn rows(file: &str, mark: &str) -> Vec<Vec<String>> {
         .filter(|line| line.starts_with('|') && line.contains(mark));
     rows.map(|line| {
         let cells = line.trim_matches('|').split('|');
-        cells.map(|cell| cell.trim().replace('−', "-")).collect()
+        cells
+            .map(|cell| cell.trim().trim_matches('*').replace('−', "-"))
+            .collect()
     })
     .collect()
 }
@@ -80,6 +82,30 @@ fn sentences() -> Vec<Sentence> {
         one,
         format!("the gain is {memory:.0} ×, the ratio of the bytes, and the {arithmetic:.0} × of"),
     );
+
+    let two = "ch02_a_map_of_the_schemes.md";
+    let sqnr = |scheme| cell("ch02_schemes.md", scheme, 2);
+    let (tensor, channel) = (sqnr("INT8, per tensor"), sqnr("INT8, per row"));
+    let gain = channel - tensor;
+    say(
+        two,
+        format!("each row INT8 gains {gain:.1} dB, more than two bits"),
+    );
+    let narrow = sqnr("INT4, per row");
+    say(two, format!("{channel:.1} against {narrow:.1} dB"));
+    let gain = sqnr("E4M3, per row") - sqnr("E4M3, per tensor");
+    say(two, format!("E4M3 gains only {gain:.1} dB"));
+    let lost = cell("ch02_schemes.md", "INT4, per tensor", 4);
+    say(
+        two,
+        format!("with one scale, {lost} of the 64 outputs are gone"),
+    );
+    let column = sqnr("INT8, per column");
+    say(
+        two,
+        format!("INT8 per tensor {tensor}, per column {column}, per row {channel}"),
+    );
+    assert!(sqnr("E4M3, per tensor") > tensor && sqnr("NF4") > sqnr("INT4, groups of 32"));
 
     let three = "ch03_scale_and_zero_point.md";
     let clamped = |column| cell("ch03_clamped.md", "clamped", column);
