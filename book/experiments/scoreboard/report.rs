@@ -99,32 +99,48 @@ pub fn limits(board: &Board) -> String {
 
 pub fn int8(board: &Board) -> String {
     let mut text = format!(
-        "| M×K×N | {US}, {} | of the limit | {US}, avx2 | of the limit | worst weights, avx2 | W4A8, {} | rten-gemm | fastest f32 |\n|:--|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        isa(),
-        isa()
+        "| M×K×N | {US} | of the limit | W4A8 | rten-gemm | fastest f32 |\n\
+         |:--|--:|--:|--:|--:|--:|\n"
     );
     for shape in SHAPES {
         let row = |op, who| board.row(op, shape, 1, who);
-        let (best, avx2) = (row("gemm_u8i8", US), row("gemm_u8i8", US_AVX2));
+        let own = row("gemm_u8i8", US);
         let peer = board.rows.iter().find(|r| {
             r.op == "gemm_u8i8" && r.shape == shape && r.threads == 1 && r.who.starts_with("rten")
         });
-        let worst = row("gemm_u8i8_worst", US_AVX2).or(row("gemm_u8i8_worst", US));
         text += &format!(
-            "| {} | **{}** | {} | {} | {} | {} | {} | {}{} | {} |\n",
+            "| {} | **{}** | {} | {} | {}{} | {} |\n",
             shape.replace('x', "×"),
-            gops(best),
-            share(board, best),
-            gops(avx2.or(best)),
-            share(board, avx2.or(best)),
-            share(board, worst),
+            gops(own),
+            share(board, own),
             gops(row("gemm_w4a8", US)),
             gops(peer),
             peer.map_or("", |p| if p.exact { "" } else { " (not exact)" }),
             fastest_f32(board, shape),
         );
     }
-    text + "\nGOP/s on one thread." + &machine(board)
+    text + &format!("\nGOP/s on one thread, {}.", isa()) + &machine(board)
+}
+
+/// The same with AVX2 alone, on both kinds of weights.
+pub fn avx2(board: &Board) -> String {
+    let mut text = "| M×K×N | normal weights | of the limit | worst weights | of the limit |\n\
+                    |:--|--:|--:|--:|--:|\n"
+        .to_owned();
+    let who = if isa() == Isa::Avx2 { US } else { US_AVX2 };
+    for shape in SHAPES {
+        let [normal, worst] =
+            ["gemm_u8i8", "gemm_u8i8_worst"].map(|op| board.row(op, shape, 1, who));
+        text += &format!(
+            "| {} | {} | {} | {} | {} |\n",
+            shape.replace('x', "×"),
+            gops(normal),
+            share(board, normal),
+            gops(worst),
+            share(board, worst),
+        );
+    }
+    text + "\nGOP/s on one thread, avx2." + &machine(board)
 }
 
 pub fn more(board: &Board) -> String {
@@ -182,6 +198,12 @@ pub fn more(board: &Board) -> String {
 }
 
 pub fn threads(board: &Board) -> String {
+    if board.disturbed > 0.05 {
+        let percent = 100.0 * board.disturbed;
+        return format!(
+            "Other programs took {percent:.0} % of a core while this was measured, so there is nothing to say about two.\n"
+        ) + &machine(board);
+    }
     let mut text = "| M×K×N | 1 thread | 2 threads | faster by |\n|:--|--:|--:|--:|\n".to_owned();
     for shape in SHAPES {
         let [one, two] = [1, 2].map(|threads| board.row("gemm_u8i8", shape, threads, US));
@@ -222,8 +244,9 @@ fn share(board: &Board, row: Option<&Row>) -> String {
 
 fn machine(board: &Board) -> String {
     format!(
-        "\nMedians of {} interleaved rounds on a shared {}.\n",
+        "\nMedians of {} interleaved rounds on a shared {}; other programs had the core for {:.0} % of the time, which is not counted.\n",
         board.rounds,
-        support::machine()
+        support::machine(),
+        100.0 * board.disturbed
     )
 }

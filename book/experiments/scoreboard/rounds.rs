@@ -19,6 +19,8 @@ pub struct Board {
     /// In operations or bytes a second.
     pub limits: Vec<(Kind, f64)>,
     pub rounds: usize,
+    /// The share of one thread's time in which something else had its core.
+    pub disturbed: f64,
 }
 
 impl Board {
@@ -30,14 +32,20 @@ impl Board {
             limits::all().into_iter().map(|l| (l, Vec::new())).collect();
         let start = Instant::now();
         let mut rounds = 0;
+        let (mut waiting, mut measuring) = (0.0, 0.0);
         while rounds < LEAST_ROUNDS || start.elapsed() < TIME {
             for (threads, pool) in &pools {
                 pool.install(|| {
+                    let (before, clock) = (waited(), Instant::now());
                     for (limit, seconds) in limits.iter_mut().filter(|_| *threads == 1) {
                         turn(&mut limit.run, 1, seconds);
                     }
                     for row in rows.iter_mut().filter(|row| row.threads == *threads) {
                         turn(&mut row.run, row.threads, &mut row.seconds);
+                    }
+                    if *threads == 1 {
+                        waiting += waited().saturating_sub(before).as_secs_f64();
+                        measuring += clock.elapsed().as_secs_f64();
                     }
                 });
             }
@@ -55,6 +63,7 @@ impl Board {
             rows,
             limits: fastest,
             rounds,
+            disturbed: waiting / measuring,
         })
     }
 
