@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::{Folder, message_names};
 
-fn filled<T>(shape: Vec<usize>, mut value: impl FnMut() -> T) -> ArrayD<T> {
-    ArrayD::from_shape_simple_fn(shape, || value())
+fn filled<T>(shape: Vec<usize>, value: impl FnMut() -> T) -> ArrayD<T> {
+    ArrayD::from_shape_simple_fn(shape, value)
 }
 
 /// Bits are compared, so that NaN and −0 count.
@@ -170,7 +170,8 @@ fn a_network_comes_back_and_a_file_that_does_not_suit_it_changes_nothing() {
     let bias = || ("only.bias", Tensor::F32(array![0.0f32].into_dyn()));
     let more = ("more.bias", Tensor::F32(array![0.0f32].into_dyn()));
     let codes = ("only.weight", Tensor::I8(array![[1i8, 2]].into_dyn()));
-    let cases: [(Vec<(&str, Tensor)>, &[&str]); 5] = [
+    type Case<'a> = (Vec<(&'a str, Tensor)>, &'a [&'a str]);
+    let cases: [Case<'_>; 5] = [
         (
             vec![weight([[f32::NAN, 1.0]]), bias()],
             &["only.weight", "index 0 is NaN"],
