@@ -21,18 +21,21 @@
 //!
 //! The modules stand on floors, and each imports only from floors below it:
 //! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
-//! [`qtensor`] and [`onnx`]; then [`nn`]; then
+//! [`qtensor`] and [`onnx`]; then [`calibrate`] and [`nn`]; then [`exec`]; then [`ptq`]; then
 //! [`io`] and [`models`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
+pub mod calibrate;
 pub mod elementwise;
 pub mod error;
+pub mod exec;
 pub mod gemm;
 pub mod io;
 pub mod isa;
 pub mod models;
 pub mod nn;
 pub mod onnx;
+pub mod ptq;
 pub mod qparams;
 pub mod qtensor;
 pub mod scheme;

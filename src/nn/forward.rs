@@ -37,7 +37,8 @@ pub(super) fn linear(layer: &Linear, x: &ArrayD<f32>) -> Result<ArrayD<f32>> {
     let shape = Shapes.linear("", layer, x.shape().to_vec())?;
     let rows = x.len() / layer.weight.ncols();
     let x = x.as_standard_layout();
-    let x = matrix(x.as_slice().unwrap_or_default(), rows);
+    let values = x.as_slice().unwrap_or_default();
+    let x = ArrayView2::from_shape((rows, layer.weight.ncols()), values).expect("whole rows");
     let mut y = Array2::zeros((rows, layer.bias.len()));
     y += &layer.bias;
     general_mat_mul(1.0, &x, &layer.weight.t(), 1.0, &mut y);

@@ -96,7 +96,7 @@ impl Window {
 
     /// The part of the window at output position `at` that lies inside the image along `axis`, as
     /// the range of its offsets, and where the window begins (before the image, if negative).
-    pub(super) fn inside(&self, axis: usize, at: usize, size: usize) -> (Range<usize>, isize) {
+    pub(crate) fn inside(&self, axis: usize, at: usize, size: usize) -> (Range<usize>, isize) {
         let start = (at * self.stride()[axis]) as isize - self.padding()[axis] as isize;
         let kernel = self.kernel()[axis] as isize;
         let first = (-start).clamp(0, kernel);

@@ -1,0 +1,159 @@
+//! Ranges from calibration data, integers all the way.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, ArrayViewD};
+
+use super::recipe::{Builder, Recipe};
+use crate::error::{Error, Result};
+use crate::exec::{Calibrate, Compare, FakeQuantize, Integer, SiteDifference, Step, Value};
+use crate::nn::{Activation, INPUT, Layer, Network, fold_batch_norm};
+use crate::qparams::QParams;
+
+/// A network in integers, with its simulation in f32.
+#[derive(Debug, Clone)]
+pub struct Static {
+    network: Network,
+    input: QParams,
+    steps: BTreeMap<String, Step>,
+    simulated: BTreeMap<String, Layer>,
+    pairs: BTreeMap<String, QParams>,
+    bytes: usize,
+}
+
+impl Static {
+    /// Folds the batch norms of `network`, walks it with the batches of `calibration`, and turns
+    /// each layer into integers.
+    ///
+    /// A ReLU or ReLU6 behind a product is part of its requantization; any other activation, and a
+    /// batch norm that could not be folded, becomes a table of 256 codes. Biases have the scale
+    /// s_x·s_w; where one would not fit 30 bits, the s_w that it depends on is made larger.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without calibration data; [`Error::NotFinite`] with the site where a NaN or
+    /// infinity came up; [`Error::RangeDoesNotFit`] or [`Error::InvalidSetting`] for a recipe that
+    /// integers cannot follow; and as [`fold_batch_norm`] and
+    /// [`QTensor::quantize`](crate::QTensor::quantize).
+    pub fn new(
+        network: &Network,
+        calibration: impl IntoIterator<Item = ArrayD<f32>>,
+        recipe: Recipe,
+    ) -> Result<Self> {
+        recipe.check()?;
+        let network = fold_batch_norm(network)?;
+        let mut calibrate = Calibrate::new(recipe.method);
+        for batch in calibration {
+            calibrate.observe(&network, batch)?;
+        }
+        let ranges = calibrate.ranges()?;
+        let pair = |site: &str| {
+            let (lo, hi) = ranges.get(site).copied().unwrap_or_default();
+            let pair = recipe.activations.params(lo, hi);
+            pair.map_err(|error| error.at(site))
+        };
+        let input = pair(INPUT)?;
+        let mut builder = Builder {
+            recipe,
+            x: input,
+            steps: BTreeMap::new(),
+            simulated: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            bytes: 0,
+        };
+        let layers: Vec<_> = network.layers().collect();
+        let mut fused = false;
+        for (i, (site, layer)) in layers.iter().enumerate() {
+            let next = layers.get(i + 1);
+            let step = if layer.weight().is_some() {
+                let relu = next.filter(|(_, layer)| is_relu(layer));
+                fused = relu.is_some();
+                let source = relu.map_or(*site, |(relu, _)| relu);
+                let output = next.map(|_| pair(source)).transpose()?;
+                builder.product(site, source, layer, output)
+            } else {
+                let done = std::mem::take(&mut fused);
+                builder.other(site, layer, done, pair(site)?)
+            };
+            let step = step.map_err(|error| error.at(*site))?;
+            builder.steps.insert((*site).to_owned(), step);
+        }
+        Ok(Self {
+            input,
+            steps: builder.steps,
+            simulated: builder.simulated,
+            pairs: builder.pairs,
+            bytes: builder.bytes,
+            network,
+        })
+    }
+
+    /// The outputs for a batch, computed in integers.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; [`Error::NotANumber`] with the index of the first NaN.
+    pub fn forward(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
+        self.network.check_input(x.shape())?;
+        let x = Value::Real(x.to_owned());
+        let y = self.network.run(&mut self.integer(), x)?;
+        Ok(y.into_real())
+    }
+
+    /// The outputs of the simulation: f32, rounded to codes and back where the integers are.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn simulate(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
+        self.network.check_input(x.shape())?;
+        if let Some(index) = x.iter().position(|x| x.is_nan()) {
+            return Err(Error::NotANumber { index });
+        }
+        let x = x.mapv(|x| self.input.dequantize(self.input.code(x)));
+        self.network.run(&mut self.fake(), x)
+    }
+
+    /// Where, and how far, the integers and the simulation of each layer differ on a batch.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn compare(&self, x: ArrayViewD<'_, f32>) -> Result<Vec<SiteDifference>> {
+        self.network.check_input(x.shape())?;
+        let mut compare = Compare::new(self.integer(), self.fake());
+        let x = Value::Real(x.to_owned());
+        self.network.run(&mut compare, x)?;
+        Ok(compare.into_differences())
+    }
+
+    /// Bytes of codes, scales and biases, and of eight bytes for each pair of activations.
+    pub fn bytes(&self) -> usize {
+        self.bytes + 8 * (1 + self.pairs.len())
+    }
+
+    /// The pair of the network's input.
+    pub fn input(&self) -> QParams {
+        self.input
+    }
+
+    /// The pair of each site whose output is rounded.
+    pub fn pairs(&self) -> &BTreeMap<String, QParams> {
+        &self.pairs
+    }
+
+    fn integer(&self) -> Integer<'_> {
+        Integer {
+            input: self.input,
+            steps: &self.steps,
+        }
+    }
+
+    fn fake(&self) -> FakeQuantize<'_> {
+        FakeQuantize {
+            layers: &self.simulated,
+            pairs: &self.pairs,
+        }
+    }
+}
+
+fn is_relu(layer: &Layer) -> bool {
+    use Activation::{Relu, Relu6};
+    matches!(layer, Layer::Activation(Relu | Relu6))
+}
