@@ -5,4 +5,5 @@ mod forward;
 mod gradients;
 mod reference;
 mod strategies;
+mod trained;
 mod training;
