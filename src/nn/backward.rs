@@ -166,25 +166,32 @@ pub(super) fn depthwise_conv2d(
 pub(super) fn batch_norm(layer: &BatchNorm, x: &Normalized, dy: &ArrayD<f32>) -> Result<Three> {
     same_shape("the gradient", x.values.shape(), dy.shape())?;
     let channels = layer.channels();
+    let (values, dy) = (x.values.as_standard_layout(), dy.as_standard_layout());
+    let values = values.as_slice().unwrap_or_default();
+    let dy = dy.as_slice().unwrap_or_default();
     let (mut dw, mut db) = (vec![0.0f64; channels], vec![0.0f64; channels]);
-    for (x, dy) in x.values.rows().into_iter().zip(dy.rows()) {
-        for (c, (x, dy)) in x.iter().zip(dy).enumerate() {
-            dw[c] += f64::from(*x) * f64::from(*dy);
-            db[c] += f64::from(*dy);
+    for (x, dy) in values.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
+        for (((dw, db), x), dy) in dw.iter_mut().zip(&mut db).zip(x).zip(dy) {
+            *dw += f64::from(*x) * f64::from(*dy);
+            *db += f64::from(*dy);
         }
     }
     let narrow = |values: Vec<f64>| Array1::from_iter(values.into_iter().map(|v| v as f32));
     let (dw, db) = (narrow(dw), narrow(db));
-    let rows = (x.values.len() / channels) as f32;
+    let rows = (values.len() / channels) as f32;
     let factor = &layer.weight / &x.deviation;
     let (mean_dw, mean_db) = (&dw / rows, &db / rows);
-    let mut dx = dy.clone();
-    for (mut dx, x) in dx.rows_mut().into_iter().zip(x.values.rows()) {
-        for (c, (dx, x)) in dx.iter_mut().zip(x).enumerate() {
-            *dx = factor[c] * (*dx - mean_db[c] - x * mean_dw[c]);
+    let mut dx = dy.to_vec();
+    for (dx, x) in dx
+        .chunks_exact_mut(channels)
+        .zip(values.chunks_exact(channels))
+    {
+        let means = mean_dw.iter().zip(&mean_db);
+        for (((dx, x), f), (mean_dw, mean_db)) in dx.iter_mut().zip(x).zip(&factor).zip(means) {
+            *dx = f * (*dx - mean_db - x * mean_dw);
         }
     }
-    Ok((dw.into_dyn(), db, dx))
+    Ok((dw.into_dyn(), db, from_values(x.values.shape(), dx)))
 }
 
 impl Activation {

@@ -105,12 +105,24 @@ impl Executor for Float {
     }
 }
 
+/// The elements in row-major order.
+pub(super) fn into_row_major(x: ArrayD<f32>) -> Vec<f32> {
+    match x.is_standard_layout() {
+        true => {
+            let elements = x.len();
+            let (mut values, start) = x.into_raw_vec_and_offset();
+            let start = start.unwrap_or(0);
+            values.drain(..start);
+            values.truncate(elements);
+            values
+        }
+        false => x.iter().copied().collect(),
+    }
+}
+
 /// The same elements in row-major order under another shape that holds as many.
 pub(super) fn into_shape(x: ArrayD<f32>, shape: &[usize]) -> ArrayD<f32> {
-    let values = match x.is_standard_layout() {
-        true => x.into_raw_vec_and_offset().0,
-        false => x.iter().copied().collect(),
-    };
+    let values = into_row_major(x);
     ArrayD::from_shape_vec(IxDyn(shape), values).expect("the caller's shape holds the elements")
 }
 

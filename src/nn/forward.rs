@@ -5,10 +5,10 @@
 //! their number.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, CowArray, Ix2, IxDyn, Zip};
+use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, CowArray, Ix2, IxDyn};
 use rayon::prelude::*;
 
-use super::executor::{Executor, Shapes, into_shape};
+use super::executor::{Executor, Shapes, into_row_major, into_shape};
 use super::image::{Window, im2col};
 use super::layers::*;
 use crate::error::Result;
@@ -128,14 +128,14 @@ pub(super) fn scale_and_shift(
 ) -> Result<ArrayD<f32>> {
     let layer = BatchNorm::identity(factor.len());
     Shapes.batch_norm("", &layer, x.shape().to_vec())?;
-    let mut y = x;
-    for mut row in y.rows_mut() {
-        Zip::from(&mut row)
-            .and(factor)
-            .and(shift)
-            .for_each(|y, f, s| *y = *y * f + s);
+    let shape = x.shape().to_vec();
+    let mut y = into_row_major(x);
+    for row in y.chunks_exact_mut(factor.len().max(1)) {
+        for ((y, f), s) in row.iter_mut().zip(factor).zip(shift) {
+            *y = *y * f + s;
+        }
     }
-    Ok(y)
+    Ok(from_values(&shape, y))
 }
 
 pub(super) fn pool(layer: Pool, x: &ArrayD<f32>) -> Result<ArrayD<f32>> {

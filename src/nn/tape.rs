@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, ArrayD};
 
-use super::executor::{Executor, Float, Shapes, into_shape};
+use super::executor::{Executor, Float, Shapes, into_row_major, into_shape};
+use super::forward::from_values;
 use super::layers::*;
 use super::simulation::{INPUT, Simulation};
 use super::{Network, backward, forward};
@@ -232,29 +233,33 @@ fn normalize(x: ArrayD<f32>) -> Result<Normalized> {
     if rows == 0 {
         return Err(Error::Empty);
     }
+    let shape = x.shape().to_vec();
+    let mut x = into_row_major(x);
     let mut mean = vec![0.0f64; channels];
-    for row in x.rows() {
-        mean.iter_mut()
-            .zip(row)
-            .for_each(|(m, x)| *m += f64::from(*x));
+    for row in x.chunks_exact(channels) {
+        for (m, x) in mean.iter_mut().zip(row) {
+            *m += f64::from(*x);
+        }
     }
     mean.iter_mut().for_each(|m| *m /= rows as f64);
     let mut variance = vec![0.0f64; channels];
-    for row in x.rows() {
+    for row in x.chunks_exact(channels) {
         for ((v, x), m) in variance.iter_mut().zip(row).zip(&mean) {
             *v += (f64::from(*x) - m).powi(2);
         }
     }
-    let narrow = |values: Vec<f64>| Array1::from_iter(values.into_iter().map(|v| v as f32));
+    let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
     let mean = narrow(mean);
     let variance = narrow(variance.into_iter().map(|v| v / rows as f64).collect());
-    let deviation = variance.mapv(|v| (v + BatchNorm::EPSILON).sqrt());
-    let mut values = x;
-    for mut row in values.rows_mut() {
+    let deviation = variance.iter().map(|v| (v + BatchNorm::EPSILON).sqrt());
+    let deviation: Vec<f32> = deviation.collect();
+    for row in x.chunks_exact_mut(channels) {
         for ((x, m), d) in row.iter_mut().zip(&mean).zip(&deviation) {
             *x = (*x - m) / d;
         }
     }
+    let values = from_values(&shape, x);
+    let [mean, variance, deviation] = [mean, variance, deviation].map(Array1::from);
     Ok(Normalized {
         values,
         mean,
