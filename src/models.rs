@@ -84,7 +84,8 @@ pub fn cnn(seed: u64) -> Result<Network> {
 }
 
 /// The depthwise-separable network for Fashion-MNIST, with batch norms: one convolution, then three
-/// pairs of a depthwise and a 1×1 convolution (Howard et al. 2017), then the mean of each channel.
+/// pairs of a depthwise and a 1×1 convolution (Howard et al. 2017), then the mean of each channel;
+/// 12,090 parameters.
 ///
 /// # Errors
 /// As [`lecture`].

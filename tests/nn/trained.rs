@@ -50,6 +50,8 @@ fn the_fashion_networks_are_as_good_as_their_bars() {
     assert!(mlp > 0.875, "{mlp}");
     let cnn = on_fashion("cnn", models::cnn(0).unwrap());
     assert!(cnn > 0.868, "{cnn}");
+    let ds_cnn = on_fashion("ds_cnn", models::ds_cnn(0).unwrap());
+    assert!(ds_cnn > 0.858, "{ds_cnn}");
 }
 
 #[test]
