@@ -7,11 +7,13 @@
 //! (chapter 7).
 
 mod dynamic;
+mod evaluate;
 mod fixed;
 mod recipe;
 mod weights;
 
 pub use dynamic::Dynamic;
+pub use evaluate::{Evaluation, Model, evaluate};
 pub use fixed::Static;
 pub use recipe::{Recipe, weight_scheme};
 pub use weights::WeightsOnly;

@@ -8,6 +8,7 @@ mod simulation;
 #[path = "../nn/strategies.rs"]
 #[allow(dead_code)]
 mod strategies;
+mod trained;
 
 use fewer_bits::nn::Network;
 use ndarray::{ArrayD, Axis};
