@@ -31,7 +31,6 @@ pub trait Observer {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MinMax(Option<(f32, f32)>);
 
-// ANCHOR: MinMax
 impl Observer for MinMax {
     fn observe(&mut self, x: &[f32]) -> Result<()> {
         let Some((lo, hi)) = ends(x)? else {
@@ -48,7 +47,6 @@ impl Observer for MinMax {
         self.0.ok_or(Error::Empty)
     }
 }
-// ANCHOR_END: MinMax
 
 /// Each end moves a part of the way towards that of each new batch: lo ← lo + m·(lo′ − lo), and hi
 /// likewise. One wild batch then counts for little. (Jacob et al. 2018, section 3.1.)

@@ -24,7 +24,6 @@ pub struct Histogram {
 
 impl Histogram {
     /// Adds all values of another histogram.
-    // ANCHOR: merge
     pub fn merge(&mut self, other: &Self) {
         let Some((lo, hi)) = other.ends else {
             return;
@@ -35,7 +34,6 @@ impl Histogram {
             self.counts[(joined + HALF) as usize] += count;
         }
     }
-    // ANCHOR_END: merge
 
     /// How many values were seen.
     pub fn count(&self) -> u64 {
@@ -57,7 +55,6 @@ impl Histogram {
     ///
     /// # Errors
     /// [`Error::Empty`] if no value was seen; [`Error::InvalidSetting`] unless 0 < `part` ≤ 1.
-    // ANCHOR: percentile
     pub fn percentile(&self, part: f64) -> Result<(f32, f32)> {
         check_part(part)?;
         let (lo, hi) = self.ends.ok_or(Error::Empty)?;
@@ -74,7 +71,6 @@ impl Histogram {
         let clipped_hi = last.map_or(hi, |bin| bin.1 as f32).min(hi);
         Ok((clipped_lo, clipped_hi))
     }
-    // ANCHOR_END: percentile
 
     /// Widens the ends, and the bins until they hold both.
     fn make_room(&mut self, lo: f32, hi: f32) {

@@ -14,7 +14,6 @@ pub struct FixedPoint {
 impl FixedPoint {
     /// The nearest such number to `factor`, a relative 2⁻³¹ away at most. Factors of 2³⁰ and more
     /// become 2³⁰ − 2⁻¹, which takes every sum but 0 beyond all codes just as well.
-    // ANCHOR: fixed_point
     pub fn new(factor: f64) -> Self {
         let (fraction, exponent) = libm::frexp(factor); // fraction in [1/2, 1)
         let mantissa = (fraction * f64::from(1u32 << 31)).round() as i64;
@@ -33,12 +32,10 @@ impl FixedPoint {
             },
         }
     }
-    // ANCHOR_END: fixed_point
 
     /// `sum` times the factor, rounded once to the nearest integer, ties upwards.
     ///
     /// |`sum`·`mantissa`| ≤ 2⁶², so from a shift of 63 on the result is 0.
-    // ANCHOR: fixed_point_times
     #[inline]
     pub fn times(self, sum: i32) -> i64 {
         if self.shift > 62 {
@@ -47,7 +44,6 @@ impl FixedPoint {
         let product = i64::from(sum) * i64::from(self.mantissa);
         (product + (1 << (self.shift - 1))) >> self.shift
     }
-    // ANCHOR_END: fixed_point_times
 }
 
 /// The arithmetic of requantization.
@@ -108,7 +104,6 @@ impl Epilogue for Requantize<'_> {
         self.output.range().check_fits::<u8>()
     }
 
-    // ANCHOR: requantize
     #[inline(always)]
     fn finish(&self, _row: usize, column: usize, sums: &[i32], out: &mut [u8]) {
         let (range, zero_point) = (self.output.range(), self.output.zero_point());
@@ -133,5 +128,4 @@ impl Epilogue for Requantize<'_> {
             }
         }
     }
-    // ANCHOR_END: requantize
 }

@@ -62,7 +62,6 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// As [`Dataset::score`] and [`Model::forward`].
-// ANCHOR: evaluate
 pub fn evaluate(model: &dyn Model, data: &Dataset, batch: usize) -> Result<Evaluation> {
     let mut time = Duration::ZERO;
     let score = data.score(batch, |x| {
@@ -78,4 +77,3 @@ pub fn evaluate(model: &dyn Model, data: &Dataset, batch: usize) -> Result<Evalu
         images_per_s: data.len() as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE),
     })
 }
-// ANCHOR_END: evaluate

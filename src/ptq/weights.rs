@@ -20,7 +20,6 @@ impl WeightsOnly {
     /// # Errors
     /// As [`fold_batch_norm`] and [`QTensor::quantize`](crate::QTensor::quantize), with the layer's
     /// name.
-    // ANCHOR: weights_only
     pub fn new(network: &Network, scheme: Scheme) -> Result<Self> {
         let folded = fold_batch_norm(network)?;
         let (mut layers, mut bytes) = (Vec::<(String, Layer)>::new(), 0);
@@ -40,7 +39,6 @@ impl WeightsOnly {
         let network = Network::new(folded.input_shape(), layers)?;
         Ok(Self { network, bytes })
     }
-    // ANCHOR_END: weights_only
 
     /// The network with the weights that the codes stand for.
     pub fn network(&self) -> &Network {
