@@ -168,6 +168,16 @@ pub enum Error {
         max: usize,
     },
 
+    /// The multiplier of a requantization cannot be represented.
+    #[error(
+        "sums cannot be multiplied by s_x·s_w / s_y = {multiplier:e}: it must be positive, \
+             normal, and below 2³⁰ in fixed point"
+    )]
+    InvalidMultiplier {
+        /// The refused multiplier.
+        multiplier: f64,
+    },
+
     /// No instruction set has this name.
     #[error(
         "`{name}` is no instruction set: choose avx512vnni, avxvnni, avx2, neon-dotprod or portable"

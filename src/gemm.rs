@@ -9,6 +9,7 @@
 //! that the caller is in, with the same result for any number of them.
 
 mod activations;
+pub mod conv;
 mod driver;
 pub mod epilogue;
 pub mod int4;

@@ -6,6 +6,7 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 
+use super::conv::Patches;
 use crate::elementwise;
 use crate::error::{Error, Result, same_length};
 use crate::qparams::{QParams, QRange};
@@ -23,6 +24,7 @@ enum Source<'a> {
     I8(ArrayView2<'a, i8>),
     /// Quantized when they are read: all rows by the one pair, or each by its own.
     F32(ArrayView2<'a, f32>, &'a [QParams]),
+    Patches(Patches<'a>),
 }
 
 /// Whose zero point it is.
@@ -83,12 +85,21 @@ impl<'a> Activations<'a> {
         })
     }
 
+    /// The patches under a window that slides over images.
+    pub(super) fn patches(patches: Patches<'a>) -> Self {
+        Self {
+            zero_points: ZeroPoints::Tensor(patches.zero_point().into()),
+            source: Source::Patches(patches),
+        }
+    }
+
     /// The number of rows M.
     pub fn rows(&self) -> usize {
         match &self.source {
             Source::U8(a) => a.nrows(),
             Source::I8(a) => a.nrows(),
             Source::F32(a, _) => a.nrows(),
+            Source::Patches(patches) => patches.rows(),
         }
     }
 
@@ -98,6 +109,7 @@ impl<'a> Activations<'a> {
             Source::U8(a) => a.ncols(),
             Source::I8(a) => a.ncols(),
             Source::F32(a, _) => a.ncols(),
+            Source::Patches(patches) => patches.depth(),
         }
     }
 
@@ -130,6 +142,7 @@ impl<'a> Activations<'a> {
         match &self.source {
             Source::U8(a) => copy(a.row(row), out, |v| v),
             Source::I8(a) => copy(a.row(row), out, |v| (v as u8) ^ 0x80),
+            Source::Patches(patches) => patches.write_row(row, out),
             Source::F32(x, params) => {
                 let params = unsigned(of_row(params, row))?;
                 let quantized = match x.row(row).as_slice() {

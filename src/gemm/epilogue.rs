@@ -3,6 +3,12 @@
 //! The one idea: an epilogue sees a few columns of one row at a time and writes what the next layer
 //! reads. Chapters 6 and 18.
 
+mod fixed_point;
+mod requantize;
+
+pub use fixed_point::FixedPoint;
+pub use requantize::{Codes, Multiplier, Requantize};
+
 use crate::error::{Result, same_length};
 
 /// Turns sums of products into outputs.

@@ -1,0 +1,338 @@
+//! Convolutions in 8 bits, exact: a product whose rows are the patches under a window.
+//!
+//! The one idea: the patch under a window is a row of activations, written when a block of rows is
+//! packed, so the matrix of all patches never lies in memory. What a window sees outside the image
+//! is the zero point, the code of the real number 0. A depthwise convolution, one filter a channel,
+//! has no matrix product in it; it runs over channels instead, eight or more at a time.
+//!
+//! Images are `[batch, height, width, channels]`, filters `[outputs, kernel height, kernel width,
+//! channels of a group]`, as in [`nn`](crate::nn). [`onnx`](crate::onnx) takes channels first.
+
+mod depthwise;
+mod patches;
+
+use ndarray::{Array2, Array4, ArrayView4, ArrayViewMut2, ArrayViewMut4, s};
+
+use super::activations::Activations;
+use super::epilogue::{Epilogue, Sums};
+use super::{Kernel, PackedWeights};
+use crate::error::{Error, Result, same_length};
+use depthwise::Depthwise;
+pub(super) use patches::Patches;
+
+/// How a window moves over an image. For both axes: height, then width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sliding {
+    /// How far the window moves, in pixels; at least 1.
+    pub stride: [usize; 2],
+    /// How many pixels are added before and after the image.
+    pub padding: [[usize; 2]; 2],
+    /// The distance of the pixels that a window sees; 1 if they are neighbours.
+    pub dilation: [usize; 2],
+}
+
+impl Default for Sliding {
+    /// Pixel by pixel, without padding.
+    fn default() -> Self {
+        Self {
+            stride: [1, 1],
+            padding: [[0, 0], [0, 0]],
+            dilation: [1, 1],
+        }
+    }
+}
+
+/// The largest of all settings: sums of a few of them overflow nothing.
+const LARGEST: usize = 1 << 30;
+
+impl Sliding {
+    fn check(&self) -> Result<()> {
+        let refuse = |what, value: [usize; 2], allowed| {
+            Err(Error::InvalidSetting {
+                what,
+                value: format!("{value:?}"),
+                allowed,
+            })
+        };
+        for (what, value) in [("the stride", self.stride), ("the dilation", self.dilation)] {
+            if value.iter().any(|v| !(1..=LARGEST).contains(v)) {
+                return refuse(what, value, "it must lie between 1 and 2³⁰");
+            }
+        }
+        for value in self.padding {
+            if value.iter().any(|&v| v > LARGEST) {
+                return refuse("the padding", value, "it must be at most 2³⁰");
+            }
+        }
+        Ok(())
+    }
+
+    /// Height and width of the output of a window of `kernel` for an image of `size`: along each
+    /// axis ⌊(size + padding − (kernel − 1)·dilation − 1)/stride⌋ + 1.
+    ///
+    /// # Errors
+    /// [`Error::WindowDoesNotFit`] if the window is larger than the padded image;
+    /// [`Error::InvalidSetting`] if the stride or the dilation is 0, or a setting exceeds 2³⁰.
+    pub fn output_size(&self, kernel: [usize; 2], size: [usize; 2]) -> Result<[usize; 2]> {
+        self.check()?;
+        let padded = [0, 1].map(|i| {
+            let [before, after] = self.padding[i];
+            size[i].saturating_add(before + after)
+        });
+        let window = [0, 1].map(|i| match kernel[i].checked_sub(1) {
+            Some(steps) => steps.saturating_mul(self.dilation[i]).saturating_add(1),
+            None => 0,
+        });
+        if kernel.contains(&0) || window[0] > padded[0] || window[1] > padded[1] {
+            let kernel = window;
+            return Err(Error::WindowDoesNotFit { kernel, padded });
+        }
+        Ok([0, 1].map(|i| (padded[i] - window[i]) / self.stride[i] + 1))
+    }
+}
+
+/// A batch of images in 8 bits, with their zero point.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a>(Bytes<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Bytes<'a> {
+    U8(ArrayView4<'a, u8>, u8),
+    I8(ArrayView4<'a, i8>, i8),
+}
+
+impl<'a> Images<'a> {
+    /// Unsigned codes of shape \[batch, height, width, channels\].
+    pub fn u8(codes: ArrayView4<'a, u8>, zero_point: u8) -> Self {
+        Self(Bytes::U8(codes, zero_point))
+    }
+
+    /// Signed codes of shape \[batch, height, width, channels\].
+    pub fn i8(codes: ArrayView4<'a, i8>, zero_point: i8) -> Self {
+        Self(Bytes::I8(codes, zero_point))
+    }
+
+    /// \[batch, height, width, channels\].
+    pub fn shape(&self) -> [usize; 4] {
+        match self.0 {
+            Bytes::U8(codes, _) => codes.dim().into(),
+            Bytes::I8(codes, _) => codes.dim().into(),
+        }
+    }
+
+    /// Channels `first..first + count` alone.
+    fn channels(&self, first: usize, count: usize) -> Self {
+        let range = s![.., .., .., first..first + count];
+        Self(match self.0 {
+            Bytes::U8(codes, z) => Bytes::U8(codes.slice_move(range), z),
+            Bytes::I8(codes, z) => Bytes::I8(codes.slice_move(range), z),
+        })
+    }
+}
+
+/// The filters of a convolution in the order that a kernel reads.
+#[derive(Debug, Clone)]
+pub struct PackedFilters {
+    kernel_size: [usize; 2],
+    sliding: Sliding,
+    groups: usize,
+    outputs: usize,
+    group_channels: usize,
+    packed: Packed,
+}
+
+#[derive(Debug, Clone)]
+enum Packed {
+    Groups(Vec<PackedWeights>),
+    Depthwise(Depthwise),
+}
+
+impl PackedFilters {
+    /// Packs `filters` of shape \[outputs, kernel height, kernel width, channels / groups\].
+    ///
+    /// Output channels are divided evenly among the groups, and the first group sees the first
+    /// channels. With as many groups as channels and outputs the convolution is depthwise.
+    ///
+    /// ```
+    /// use fewer_bits::gemm::{Kernel, conv::{Images, PackedFilters, Sliding}};
+    /// use ndarray::{Array4, array};
+    /// let image = array![[[[1u8], [2]], [[3], [4]]]];
+    /// let filters = Array4::from_elem((1, 2, 2, 1), 1i8);
+    /// let sliding = Sliding { padding: [[0, 0], [1, 0]], ..Sliding::default() };
+    /// let packed = PackedFilters::new(Kernel::best(), filters.view(), &[], sliding, 1)?;
+    /// // On the left, the window sees the zero point 1 twice: nothing.
+    /// let sums = packed.sums(&Images::u8(image.view(), 1))?;
+    /// assert_eq!(sums, array![[[[2], [6]]]]); // (1 − 1) + (3 − 1), (1 + 2 + 3 + 4) − 4·1
+    /// # Ok::<(), fewer_bits::Error>(())
+    /// ```
+    ///
+    /// `zero_points` is empty, or has the zero point of each output's filter.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for settings that [`Sliding::output_size`] refuses, or if the
+    /// outputs cannot be divided among the groups; as [`PackedWeights::with_zero_points`].
+    pub fn new(
+        kernel: Kernel,
+        filters: ArrayView4<'_, i8>,
+        zero_points: &[i32],
+        sliding: Sliding,
+        groups: usize,
+    ) -> Result<Self> {
+        sliding.check()?;
+        let (outputs, height, width, group_channels) = filters.dim();
+        if groups == 0 || outputs % groups != 0 {
+            return Err(Error::InvalidSetting {
+                what: "the number of groups",
+                value: groups.to_string(),
+                allowed: "it must be at least 1 and divide the outputs",
+            });
+        }
+        if !zero_points.is_empty() {
+            same_length("zero points of the filters", outputs, zero_points.len())?;
+        }
+        let packed = if groups > 1 && groups == outputs && group_channels == 1 {
+            Packed::Depthwise(Depthwise::new(kernel, filters, zero_points)?)
+        } else {
+            let count = outputs / groups;
+            let depth = height * width * group_channels;
+            let pack = |group| {
+                let range = group * count..(group + 1) * count;
+                let filters = filters.slice(s![range.clone(), .., .., ..]);
+                let filters = filters.to_shape((count, depth));
+                let filters = filters.expect("as many elements");
+                match zero_points.get(range) {
+                    Some(z) if !z.is_empty() => {
+                        PackedWeights::with_zero_points(kernel, filters.t(), z)
+                    }
+                    _ => PackedWeights::new(kernel, filters.t()),
+                }
+            };
+            Packed::Groups((0..groups).map(pack).collect::<Result<_>>()?)
+        };
+        Ok(Self {
+            kernel_size: [height, width],
+            sliding,
+            groups,
+            outputs,
+            group_channels,
+            packed,
+        })
+    }
+
+    /// The shape of the result for images of `shape`: \[batch, height, width, outputs\].
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] if `shape` does not have the filters' channels, and as
+    /// [`Sliding::output_size`].
+    pub fn output_shape(&self, shape: [usize; 4]) -> Result<[usize; 4]> {
+        let [batch, height, width, _] = shape;
+        let channels = self.groups * self.group_channels;
+        same_shape("images", [batch, height, width, channels], shape)?;
+        let [height, width] = self
+            .sliding
+            .output_size(self.kernel_size, [height, width])?;
+        Ok([batch, height, width, self.outputs])
+    }
+
+    /// The sums Σ (x − z_x)·(w − z_w) of each window, `[batch, height, width, outputs]`.
+    ///
+    /// # Errors
+    /// As [`output_shape`](Self::output_shape).
+    pub fn sums(&self, images: &Images<'_>) -> Result<Array4<i32>> {
+        let mut sums = Array4::zeros(self.output_shape(images.shape())?);
+        self.convolve(images, &Sums, sums.view_mut())?;
+        Ok(sums)
+    }
+
+    /// Convolves, hands the sums to `epilogue`, for which a pixel of the output is a row and an
+    /// output channel a column, and has it write `out`, `[batch, height, width, outputs]`.
+    ///
+    /// # Errors
+    /// As [`output_shape`](Self::output_shape); [`Error::ShapeMismatch`] if that is not the shape of
+    /// `out`; what [`Epilogue::check`] says.
+    pub fn convolve<E: Epilogue>(
+        &self,
+        images: &Images<'_>,
+        epilogue: &E,
+        mut out: ArrayViewMut4<'_, E::Out>,
+    ) -> Result<()> {
+        let shape = self.output_shape(images.shape())?;
+        same_shape("the convolution", shape, out.dim().into())?;
+        let [batch, height, width, outputs] = shape;
+        let rows = batch * height * width;
+        epilogue.check(rows, outputs)?;
+        if rows == 0 || outputs == 0 {
+            return Ok(());
+        }
+        match out.view_mut().into_shape_with_order((rows, outputs)) {
+            Ok(out) => self.convolve_rows(images, [height, width], epilogue, out),
+            Err(_) => {
+                let mut pixels = Array2::default((rows, outputs));
+                self.convolve_rows(images, [height, width], epilogue, pixels.view_mut())?;
+                for (out, pixel) in out.iter_mut().zip(pixels) {
+                    *out = pixel;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn convolve_rows<E: Epilogue>(
+        &self,
+        images: &Images<'_>,
+        out_size: [usize; 2],
+        epilogue: &E,
+        mut out: ArrayViewMut2<'_, E::Out>,
+    ) -> Result<()> {
+        let patches = |first, count| {
+            let images = images.channels(first, count);
+            Patches::new(images, self.kernel_size, self.sliding, out_size)
+        };
+        let groups = match &self.packed {
+            Packed::Depthwise(filters) => {
+                filters.convolve(&patches(0, self.groups), epilogue, out);
+                return Ok(());
+            }
+            Packed::Groups(groups) => groups,
+        };
+        let count = self.outputs / self.groups;
+        for (group, weights) in groups.iter().enumerate() {
+            let patches = patches(group * self.group_channels, self.group_channels);
+            let first = group * count;
+            let out = out.slice_mut(s![.., first..first + count]);
+            let epilogue = FromColumn { epilogue, first };
+            weights.multiply(&Activations::patches(patches), &epilogue, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// An epilogue for the columns from `first` on, which has been checked for all of them.
+struct FromColumn<'a, E> {
+    epilogue: &'a E,
+    first: usize,
+}
+
+impl<E: Epilogue> Epilogue for FromColumn<'_, E> {
+    type Out = E::Out;
+
+    fn check(&self, _rows: usize, _columns: usize) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn finish(&self, row: usize, column: usize, sums: &[i32], out: &mut [E::Out]) {
+        self.epilogue.finish(row, self.first + column, sums, out);
+    }
+}
+
+fn same_shape(what: &'static str, expected: [usize; 4], actual: [usize; 4]) -> Result<()> {
+    match expected == actual {
+        true => Ok(()),
+        false => Err(Error::ShapeMismatch {
+            what,
+            expected: expected.to_vec(),
+            actual: actual.to_vec(),
+        }),
+    }
+}
