@@ -1,15 +1,22 @@
-//! ONNX's `QuantizeLinear`, `DequantizeLinear` and `DynamicQuantizeLinear`, as functions.
+//! ONNX's operators on quantized tensors, as functions: `QuantizeLinear`, `DequantizeLinear`,
+//! `DynamicQuantizeLinear`, `MatMulInteger`, `ConvInteger`, `QLinearMatMul` and `QLinearConv`.
 //!
 //! The one idea: ONNX says in which *type* the codes live and with which *shape* of scales; both
 //! translate into this crate's [`QRange`] and [`Granularity`], and the rest is
 //! [`QTensor`] and [`elementwise`](crate::elementwise). The answers are those of operator
-//! versions 21 to 25 (`DynamicQuantizeLinear`: 11), for `x` and scales in f32 and codes in
+//! versions 21 to 25 (`DynamicQuantizeLinear`: 11; the integer products: 10 and 21), for `x` and scales in f32 and codes in
 //! integers. Chapter 3 derives the formulas.
 //!
 //! The order of the steps is ONNX's: divide by the scale in f32, round half to even, add the zero
 //! point, saturate. Where ONNX leaves an input undefined, or answers it with infinity, these
 //! functions give an [`Error`] with the value: NaN, a scale that is not positive and normal, and a
 //! scale at which a code would dequantize to infinity.
+
+mod conv;
+mod integer;
+
+pub use conv::{Attributes, conv_integer, qlinear_conv};
+pub use integer::{Byte, Quantized, mat_mul_integer, qlinear_mat_mul};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
@@ -234,6 +241,6 @@ fn same_shape(what: &'static str, expected: &[usize], actual: &[usize]) -> Resul
         })
 }
 
-fn in_shape(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
-    ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value for each code")
+fn in_shape<T>(shape: &[usize], values: Vec<T>) -> ArrayD<T> {
+    ArrayD::from_shape_vec(IxDyn(shape), values).expect("as many values as the shape says")
 }

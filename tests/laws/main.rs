@@ -9,6 +9,7 @@ mod bad_params;
 mod bad_tensors;
 mod elementwise;
 mod onnx;
+mod onnx_integer;
 mod packed4;
 mod qparams;
 mod qtensor;
