@@ -216,6 +216,15 @@ pub enum Error {
         padded: [usize; 2],
     },
 
+    /// A result has more elements than memory has addresses.
+    #[error("{what} would have the shape {shape:?}, more elements than memory has addresses")]
+    TooManyElements {
+        /// Which result.
+        what: &'static str,
+        /// The shape that it would have.
+        shape: Vec<usize>,
+    },
+
     /// Two layers or tensors have one name.
     #[error("the name `{name}` is given twice")]
     DuplicateName {
@@ -290,4 +299,21 @@ pub(crate) fn same_length(what: &'static str, expected: usize, actual: usize) ->
             expected,
             actual,
         })
+}
+
+/// # Errors
+/// [`Error::TooManyElements`] if an array of `shape` cannot exist, even one of no elements.
+pub(crate) fn addressable(what: &'static str, shape: &[usize]) -> Result<()> {
+    const MOST: usize = isize::MAX as usize / size_of::<u64>();
+    let mut elements = Some(1usize);
+    for length in shape {
+        elements = elements.and_then(|elements| elements.checked_mul((*length).max(1)));
+    }
+    match elements.is_some_and(|elements| elements <= MOST) {
+        true => Ok(()),
+        false => Err(Error::TooManyElements {
+            what,
+            shape: shape.to_vec(),
+        }),
+    }
 }

@@ -28,7 +28,7 @@ pub use int4::PackedWeights4;
 pub use pack::{MAX_DEPTH, MAX_DEPTH_WITH_ZERO_POINTS, PackedWeights};
 pub use reference::reference;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, addressable};
 use crate::isa::{Features, Isa};
 use epilogue::Sums;
 use int8::Int8;
@@ -169,8 +169,9 @@ impl PackedWeights {
     /// The sums Σₖ (a\[i, k\] − zᵢ)·(w\[k, j\] − zⱼ), of shape \[M, N\].
     ///
     /// # Errors
-    /// As [`multiply`](Self::multiply).
+    /// As [`multiply`](Self::multiply), and [`Error::TooManyElements`].
     pub fn product(&self, activations: Activations<'_>) -> Result<Array2<i32>> {
+        addressable("the product", &[activations.rows(), self.columns()])?;
         let mut sums = Array2::zeros((activations.rows(), self.columns()));
         self.multiply(&activations, &Sums, sums.view_mut())?;
         Ok(sums)

@@ -15,7 +15,7 @@
 mod conv;
 mod integer;
 
-pub use conv::{Attributes, conv_integer, qlinear_conv};
+pub use conv::{Attributes, AutoPad, conv_integer, qlinear_conv};
 pub use integer::{Byte, Quantized, mat_mul_integer, qlinear_mat_mul};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};

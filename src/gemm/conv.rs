@@ -16,9 +16,10 @@ use ndarray::{Array2, Array4, ArrayView4, ArrayViewMut2, ArrayViewMut4, s};
 use super::activations::Activations;
 use super::epilogue::{Epilogue, Sums};
 use super::{Kernel, PackedWeights};
-use crate::error::{Error, Result, same_length};
+use crate::error::{Error, Result, addressable, same_length};
 use depthwise::Depthwise;
 pub(super) use patches::Patches;
+use patches::Pixels;
 
 /// How a window moves over an image. For both axes: height, then width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,15 +120,6 @@ impl<'a> Images<'a> {
             Bytes::I8(codes, _) => codes.dim().into(),
         }
     }
-
-    /// Channels `first..first + count` alone.
-    fn channels(&self, first: usize, count: usize) -> Self {
-        let range = s![.., .., .., first..first + count];
-        Self(match self.0 {
-            Bytes::U8(codes, z) => Bytes::U8(codes.slice_move(range), z),
-            Bytes::I8(codes, z) => Bytes::I8(codes.slice_move(range), z),
-        })
-    }
 }
 
 /// The filters of a convolution in the order that a kernel reads.
@@ -222,8 +214,8 @@ impl PackedFilters {
     /// The shape of the result for images of `shape`: \[batch, height, width, outputs\].
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] if `shape` does not have the filters' channels, and as
-    /// [`Sliding::output_size`].
+    /// [`Error::ShapeMismatch`] if `shape` does not have the filters' channels;
+    /// [`Error::TooManyElements`]; and as [`Sliding::output_size`].
     pub fn output_shape(&self, shape: [usize; 4]) -> Result<[usize; 4]> {
         let [batch, height, width, _] = shape;
         let channels = self.groups * self.group_channels;
@@ -231,7 +223,9 @@ impl PackedFilters {
         let [height, width] = self
             .sliding
             .output_size(self.kernel_size, [height, width])?;
-        Ok([batch, height, width, self.outputs])
+        let shape = [batch, height, width, self.outputs];
+        addressable("the convolution", &shape)?;
+        Ok(shape)
     }
 
     /// The sums Σ (x − z_x)·(w − z_w) of each window, `[batch, height, width, outputs]`.
@@ -264,44 +258,50 @@ impl PackedFilters {
         if rows == 0 || outputs == 0 {
             return Ok(());
         }
-        match out.view_mut().into_shape_with_order((rows, outputs)) {
-            Ok(out) => self.convolve_rows(images, [height, width], epilogue, out),
-            Err(_) => {
-                let mut pixels = Array2::default((rows, outputs));
-                self.convolve_rows(images, [height, width], epilogue, pixels.view_mut())?;
-                for (out, pixel) in out.iter_mut().zip(pixels) {
-                    *out = pixel;
-                }
-                Ok(())
+        let out_size = [height, width];
+        images.in_order(|pixels| {
+            if let Ok(out) = out.view_mut().into_shape_with_order((rows, outputs)) {
+                return self.convolve_rows(&pixels, out_size, epilogue, out);
             }
-        }
+            let mut results = Array2::default((rows, outputs));
+            self.convolve_rows(&pixels, out_size, epilogue, results.view_mut())?;
+            for (out, result) in out.iter_mut().zip(results) {
+                *out = result;
+            }
+            Ok(())
+        })
     }
 
+    /// `out` has a row for each pixel.
     fn convolve_rows<E: Epilogue>(
         &self,
-        images: &Images<'_>,
+        pixels: &Pixels<'_>,
         out_size: [usize; 2],
         epilogue: &E,
         mut out: ArrayViewMut2<'_, E::Out>,
     ) -> Result<()> {
-        let patches = |first, count| {
-            let images = images.channels(first, count);
-            Patches::new(images, self.kernel_size, self.sliding, out_size)
+        let patches = |channels| {
+            let pixels = Pixels {
+                channels,
+                ..pixels.clone()
+            };
+            Patches::new(pixels, self.kernel_size, self.sliding, out_size)
         };
         let groups = match &self.packed {
             Packed::Depthwise(filters) => {
-                filters.convolve(&patches(0, self.groups), epilogue, out);
+                filters.convolve(&patches(0..self.groups), epilogue, out);
                 return Ok(());
             }
             Packed::Groups(groups) => groups,
         };
         let count = self.outputs / self.groups;
         for (group, weights) in groups.iter().enumerate() {
-            let patches = patches(group * self.group_channels, self.group_channels);
+            let channels = group * self.group_channels..(group + 1) * self.group_channels;
+            let patches = Activations::patches(patches(channels));
             let first = group * count;
             let out = out.slice_mut(s![.., first..first + count]);
             let epilogue = FromColumn { epilogue, first };
-            weights.multiply(&Activations::patches(patches), &epilogue, out)?;
+            weights.multiply(&patches, &epilogue, out)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod fixed_point;
 mod requantize;
 
 pub use fixed_point::FixedPoint;
+pub(crate) use requantize::multiplier;
 pub use requantize::{Codes, Multiplier, Requantize};
 
 use crate::error::{Result, same_length};
@@ -56,7 +57,7 @@ pub struct Dequantize<'a> {
     pub column_scales: &'a [f32],
     /// What is added: nothing, or one number a column.
     pub bias: &'a [f32],
-    /// Whether negative results become 0.
+    /// Whether negative results become 0 (and NaN, which a bias may be, stays NaN).
     pub relu: bool,
 }
 
@@ -92,7 +93,8 @@ impl Epilogue for Dequantize<'_> {
         }
         if self.relu {
             for out in out {
-                *out = out.max(0.0);
+                // NaN stays NaN, which max(y, 0) would hide.
+                *out = if *out < 0.0 { 0.0 } else { *out };
             }
         }
     }

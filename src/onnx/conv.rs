@@ -17,10 +17,45 @@ pub struct Attributes {
     pub strides: Vec<usize>,
     /// What is added before the image along each axis, then what is added after it; 0 by default.
     pub pads: Vec<usize>,
+    /// Whether the padding follows from the sizes instead.
+    pub auto_pad: AutoPad,
     /// The distance of the pixels that a window sees, for each axis; 1 by default.
     pub dilations: Vec<usize>,
     /// The number of groups.
     pub group: usize,
+}
+
+/// ONNX's `auto_pad`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AutoPad {
+    /// The padding is [`Attributes::pads`].
+    #[default]
+    NotSet,
+    /// So much padding that the output has ⌈size / stride⌉ pixels along each axis, half of it on
+    /// either side; an odd one goes to the end.
+    SameUpper,
+    /// The same, but an odd one goes to the beginning.
+    SameLower,
+    /// No padding.
+    Valid,
+}
+
+impl AutoPad {
+    /// The padding along one axis, for a window that covers `window` pixels; none if it is not set.
+    fn padding(self, size: usize, window: usize, stride: usize) -> Option<[usize; 2]> {
+        let stride = stride.max(1); // 0 is refused later
+        let steps = size.div_ceil(stride).saturating_sub(1);
+        let total = match size {
+            0 => 0, // no padding makes an output of no pixels
+            size => (steps * stride).saturating_add(window).saturating_sub(size),
+        };
+        match self {
+            Self::NotSet => None,
+            Self::Valid => Some([0, 0]),
+            Self::SameUpper => Some([total / 2, total.div_ceil(2)]),
+            Self::SameLower => Some([total.div_ceil(2), total / 2]),
+        }
+    }
 }
 
 impl Default for Attributes {
@@ -28,6 +63,7 @@ impl Default for Attributes {
         Self {
             strides: Vec::new(),
             pads: Vec::new(),
+            auto_pad: AutoPad::NotSet,
             dilations: Vec::new(),
             group: 1,
         }
@@ -36,7 +72,7 @@ impl Default for Attributes {
 
 impl Attributes {
     /// The same for images of `axes` = 1 or 2 axes. A missing height is 1.
-    fn sliding(&self, axes: usize) -> Result<Sliding> {
+    fn sliding(&self, axes: usize, size: [usize; 2], kernel: [usize; 2]) -> Result<Sliding> {
         let both = |what, values: &[usize]| {
             if !values.is_empty() {
                 same_shape(what, &[axes], &[values.len()])?;
@@ -47,7 +83,7 @@ impl Attributes {
                 _ => [1, 1],
             })
         };
-        let padding = match self.pads.as_slice() {
+        let mut padding = match self.pads.as_slice() {
             [] => [[0, 0], [0, 0]],
             [left, right] if axes == 1 => [[0, 0], [*left, *right]],
             [top, left, bottom, right] if axes == 2 => [[*top, *bottom], [*left, *right]],
@@ -55,9 +91,24 @@ impl Attributes {
                 return same_shape("pads", &[2 * axes], &[pads.len()]).map(|()| Sliding::default());
             }
         };
+        if self.auto_pad != AutoPad::NotSet && padding != [[0, 0], [0, 0]] {
+            return Err(Error::InvalidSetting {
+                what: "the padding",
+                value: format!("{:?}", self.pads),
+                allowed: "auto_pad decides it",
+            });
+        }
+        let stride = both("strides", &self.strides)?;
+        let dilation = both("dilations", &self.dilations)?;
+        for axis in [0, 1] {
+            let steps = kernel[axis].saturating_sub(1);
+            let window = steps.saturating_mul(dilation[axis]).saturating_add(1);
+            let auto = self.auto_pad.padding(size[axis], window, stride[axis]);
+            padding[axis] = auto.unwrap_or(padding[axis]);
+        }
         Ok(Sliding {
-            stride: both("strides", &self.strides)?,
-            dilation: both("dilations", &self.dilations)?,
+            stride,
+            dilation,
             padding,
         })
     }
@@ -104,8 +155,9 @@ pub fn conv_integer<X: Byte, W: Byte>(
 /// the precision see [`qlinear_mat_mul`](super::qlinear_mat_mul).
 ///
 /// # Errors
-/// As [`conv_integer`]; [`Error::LengthMismatch`] for scales or a bias that do not fit the outputs,
-/// and [`Error::InvalidMultiplier`] if the factor overflows or vanishes.
+/// As [`conv_integer`]; [`Error::LengthMismatch`] for scales or a bias that do not fit the outputs;
+/// [`Error::InvalidScale`] for a scale that is not positive and normal, and
+/// [`Error::InvalidMultiplier`] if the factor overflows or vanishes.
 pub fn qlinear_conv<X: Byte, W: Byte, Y: Byte>(
     x: &Quantized<'_, X>,
     w: &Quantized<'_, W>,
@@ -154,7 +206,14 @@ fn pack<W: Byte>(
         [one] => zeros = vec![*one; outputs],
         _ => (),
     }
-    let (w, sliding) = (w.mapv(Byte::to_i8), attributes.sliding(axes)?);
+    let size = match x {
+        [_, _, height, width] => [*height, *width],
+        [.., width] => [1, *width],
+        [] => [1, 1], // cannot be: `w` has three axes or four, and `x` as many
+    };
+    let kernel = [w.shape()[1], w.shape()[2]];
+    let sliding = attributes.sliding(axes, size, kernel)?;
+    let w = w.mapv(Byte::to_i8);
     PackedFilters::new(Kernel::best(), w.view(), &zeros, sliding, attributes.group)
 }
 

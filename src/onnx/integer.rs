@@ -6,9 +6,9 @@ use ndarray::{
 
 use super::{in_shape, same_shape};
 use crate::elementwise::Code;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, addressable};
 use crate::gemm::conv::Images;
-use crate::gemm::epilogue::{Codes, Multiplier, Sums};
+use crate::gemm::epilogue::{Codes, Multiplier, Sums, multiplier};
 use crate::gemm::{Activations, Kernel, PackedWeights};
 use crate::qparams::QParams;
 
@@ -86,6 +86,7 @@ pub struct Quantized<'a, T> {
 ///
 /// # Errors
 /// [`ShapeMismatch`](crate::Error::ShapeMismatch) if shapes do not go together;
+/// [`TooManyElements`](crate::Error::TooManyElements);
 /// [`DepthTooLarge`](crate::Error::DepthTooLarge) if a sum might overflow.
 pub fn mat_mul_integer<A: Byte, B: Byte>(
     a: ArrayViewD<'_, A>,
@@ -108,8 +109,9 @@ pub fn mat_mul_integer<A: Byte, B: Byte>(
 /// another code where the product is a tie and the zero point is odd.
 ///
 /// # Errors
-/// As [`mat_mul_integer`]; what [`QParams::new`] refuses of `y`, and
-/// [`InvalidMultiplier`](crate::Error::InvalidMultiplier) if the factor overflows or vanishes.
+/// As [`mat_mul_integer`]; what [`QParams::new`] refuses of `y`;
+/// [`InvalidScale`](crate::Error::InvalidScale) for another scale that is not positive and normal,
+/// and [`InvalidMultiplier`](crate::Error::InvalidMultiplier) if the factor overflows or vanishes.
 pub fn qlinear_mat_mul<A: Byte, B: Byte, Y: Byte>(
     a: &Quantized<'_, A>,
     b: &Quantized<'_, B>,
@@ -140,7 +142,7 @@ pub fn qlinear_mat_mul<A: Byte, B: Byte, Y: Byte>(
     let mut codes = Vec::with_capacity(sums.len());
     for ((sum, (&a, &b)), (&scale, &zero_point)) in sums.iter().zip(scales).zip(outputs) {
         let y = QParams::new(scale, zero_point.code(), Y::STORAGE)?;
-        let code = f32::from_scales(a, b, y.scale())?.code(*sum, Codes::of(y));
+        let code = multiplier::<f32>(a, b, y)?.code(*sum, Codes::of(y));
         codes.push(Y::from_code(code));
     }
     Ok(in_shape(&shape.result, codes))
@@ -183,6 +185,9 @@ impl Shape {
             [&lead[..], &[*m, *k]].concat(),
             [&lead[..], &[*k, *n]].concat(),
         );
+        for shape in [&a, &b, &product] {
+            addressable("the product", shape)?;
+        }
         Ok(Self {
             a,
             b,

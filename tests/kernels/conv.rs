@@ -336,6 +336,21 @@ fn settings_and_shapes_that_mean_nothing_are_refused() {
             ..
         })
     ));
+    let huge = Sliding {
+        padding: [[1 << 30; 2]; 2],
+        ..base
+    };
+    let shape = new(huge, 2).unwrap().output_shape([1, 5, 5, 4]);
+    assert!(matches!(shape, Err(Error::TooManyElements { .. })));
+    let deep = Array4::<i8>::zeros((2, 182, 182, 1));
+    let refused = PackedFilters::new(kernel, deep.view(), &[], base, 2);
+    assert!(matches!(
+        refused,
+        Err(Error::DepthTooLarge {
+            depth: 33_124,
+            max: 33_025
+        })
+    ));
     let packed = new(base, 2).unwrap();
     let shape = |height, channels| packed.output_shape([1, height, 5, channels]);
     assert!(matches!(shape(5, 2), Err(Error::ShapeMismatch { .. })));

@@ -1,7 +1,7 @@
 //! Requantization: each kind of multiplier equals its formula on every instruction set.
 
-use fewer_bits::gemm::epilogue::{Codes, FixedPoint, Multiplier, Requantize};
-use fewer_bits::gemm::{Activations, PackedWeights};
+use fewer_bits::gemm::epilogue::{Codes, Dequantize, FixedPoint, Multiplier, Requantize};
+use fewer_bits::gemm::{Activations, PackedWeights, reference};
 use fewer_bits::{Error, QParams, QRange};
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -123,13 +123,22 @@ fn multipliers_that_no_number_can_hold_are_refused() {
     }
     assert_eq!(FixedPoint::new(f64::MIN_POSITIVE).unwrap().q(), 0);
     let y = QParams::new(1e-30, 0, QRange::I8).unwrap();
-    for (x, w) in [(1e-30, 1e-38), (1e30, 1e30)] {
+    for (x, w) in [(1e-30, 2e-38), (1e30, 1e30)] {
         let refused = Requantize::<i8>::new(x, &[w], y, &[]).unwrap_err();
         assert!(
             matches!(refused, Error::InvalidMultiplier { .. }),
             "{x} {w}"
         );
     }
+    // Nor is a scale whose sign or size another one hides.
+    let y = QParams::new(1e-30, 0, QRange::I8).unwrap();
+    for (x, w, scale) in [(-0.1, -0.1, -0.1), (1.0, -0.1, -0.1), (1e-40, 1e20, 1e-40)] {
+        let refused = Requantize::<i8, FixedPoint>::new(x, &[w], y, &[]).unwrap_err();
+        assert_eq!(refused, Error::InvalidScale { scale });
+    }
+    // 10⁻⁴⁰ has lost half of its digits, though m = 10⁻¹⁰ has room for all.
+    let refused = Requantize::<i8>::new(1e-20, &[1e-20], y, &[]).unwrap_err();
+    assert!(matches!(refused, Error::InvalidMultiplier { .. }));
     let wide = Requantize::<i8>::new(1.0, &[1.0], QParams::new(1.0, 0, QRange::U8).unwrap(), &[]);
     assert!(matches!(wide, Err(Error::RangeDoesNotFit { .. })));
 }
@@ -233,5 +242,44 @@ fn parameters_that_do_not_fit_the_columns_are_refused() {
         let mut out = Array2::zeros((2, 3));
         let refused = packed.multiply(&Activations::u8(a.view(), 0), &epilogue, out.view_mut());
         assert!(matches!(refused, Err(Error::LengthMismatch { what: w, .. }) if w == what));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn dequantized_sums_are_their_formula_on_every_isa(
+        (rows, columns, seed) in (1usize..9, 1usize..90, any::<u64>()),
+        (each_row, each_column, with_bias, relu) in any::<(bool, bool, bool, bool)>(),
+    ) {
+        let (a, w) = (uniform::<u8>(seed, rows, 7), uniform::<i8>(seed ^ 1, 7, columns));
+        let scales = |count: usize, each: bool| -> Vec<f32> {
+            (0..if each { count } else { 1 }).map(|i| 0.01 + 0.003 * i as f32).collect()
+        };
+        let (row_scales, column_scales) = (scales(rows, each_row), scales(columns, each_column));
+        let mut bias = vec![-3.5f32; if with_bias { columns } else { 0 }];
+        if let Some(first) = bias.first_mut() {
+            *first = f32::NAN;
+        }
+        let epilogue = Dequantize {
+            row_scales: &row_scales,
+            column_scales: &column_scales,
+            bias: &bias,
+            relu,
+        };
+        let sums = reference(a.view(), 9, w.view(), 0);
+        for kernel in kernels() {
+            let packed = PackedWeights::new(kernel, w.view()).unwrap();
+            let mut out = Array2::zeros((rows, columns));
+            packed.multiply(&Activations::u8(a.view(), 9), &epilogue, out.view_mut()).unwrap();
+            for (((i, j), &sum), y) in sums.indexed_iter().zip(out) {
+                let scale = row_scales[i % row_scales.len()] * column_scales[j % column_scales.len()];
+                let real = sum as f32 * scale + if with_bias { bias[j] } else { 0.0 };
+                let real = if relu && real < 0.0 { 0.0 } else { real };
+                let same = y == real || y.is_nan() && real.is_nan();
+                prop_assert!(same, "{} {i} {j}: {y} {real}", kernel.isa());
+            }
+        }
     }
 }

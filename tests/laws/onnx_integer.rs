@@ -56,6 +56,12 @@ fn attributes(case: &Value) -> Attributes {
     Attributes {
         strides: usizes(&given["strides"]),
         pads: usizes(&given["pads"]),
+        auto_pad: match given["auto_pad"].as_str() {
+            Some("SAME_UPPER") => AutoPad::SameUpper,
+            Some("SAME_LOWER") => AutoPad::SameLower,
+            Some("VALID") => AutoPad::Valid,
+            _ => AutoPad::NotSet,
+        },
         dilations: usizes(&given["dilations"]),
         group: given["group"].as_u64().unwrap_or(1) as usize,
     }
@@ -245,4 +251,72 @@ fn operands_that_do_not_go_together_are_refused() {
             "{x:?} {w:?}"
         );
     }
+}
+
+#[test]
+fn what_would_mislead_or_overflow_is_refused() {
+    let (x, w) = (
+        ArrayD::<u8>::zeros(vec![1, 1, 4, 4]),
+        ArrayD::<i8>::zeros(vec![1, 1, 2, 2]),
+    );
+    let conv = |attributes| conv_integer(x.view(), w.view(), 0, &[], &attributes);
+    let both = Attributes {
+        pads: vec![1, 1, 1, 1],
+        auto_pad: AutoPad::SameUpper,
+        ..Attributes::default()
+    };
+    assert!(matches!(conv(both), Err(Error::InvalidSetting { .. })));
+    let huge = Attributes {
+        pads: vec![1 << 30; 4],
+        ..Attributes::default()
+    };
+    assert!(matches!(conv(huge), Err(Error::TooManyElements { .. })));
+    // No elements, but a result of 2⁸⁰.
+    let (tall, wide) = ([1 << 40, 0], [0, 1 << 40]);
+    let (a, b) = (
+        ArrayD::<i8>::zeros(&tall[..]),
+        ArrayD::<i8>::zeros(&wide[..]),
+    );
+    let refused = mat_mul_integer(a.view(), b.view(), None, None);
+    assert!(matches!(refused, Err(Error::TooManyElements { .. })));
+    // Two negative scales make a positive factor, of numbers that no codes stand for.
+    let (scale, zero) = (
+        ndarray::arr0(-0.1f32).into_dyn(),
+        ndarray::arr0(0u8).into_dyn(),
+    );
+    let no_zero = ndarray::arr0(0i8).into_dyn();
+    let (qx, qw) = (
+        quantized(&x, &scale, &zero),
+        quantized(&w, &scale, &no_zero),
+    );
+    let refused = qlinear_conv(&qx, &qw, 1.0, 0u8, &[], &Attributes::default());
+    assert_eq!(refused, Err(Error::InvalidScale { scale: -0.1 }));
+    let one = ndarray::arr0(1.0f32).into_dyn();
+    let square = ArrayD::<i8>::zeros(vec![4, 4]);
+    let qw = quantized(&square, &scale, &no_zero);
+    let refused = qlinear_mat_mul(&qx, &qw, one.view(), zero.view());
+    assert_eq!(refused, Err(Error::InvalidScale { scale: -0.1 }));
+}
+
+/// ONNX Runtime refuses dilations with it, so that nobody tells: the extent of the window counts.
+#[test]
+fn the_same_size_comes_out_of_a_dilated_window() {
+    let x = array![[[1u8, 2, 3, 4, 5]]].into_dyn();
+    let w = array![[[1i8, 10]]].into_dyn();
+    let conv = |auto_pad| {
+        let attributes = Attributes {
+            auto_pad,
+            dilations: vec![3],
+            ..Attributes::default()
+        };
+        conv_integer(x.view(), w.view(), 0, &[], &attributes).unwrap()
+    };
+    assert_eq!(
+        conv(AutoPad::SameUpper),
+        array![[[30, 41, 52, 3, 4]]].into_dyn()
+    );
+    assert_eq!(
+        conv(AutoPad::SameLower),
+        array![[[20, 30, 41, 52, 3]]].into_dyn()
+    );
 }

@@ -104,6 +104,20 @@ def write():
             x, w = codes((6, 2), a), np.asarray([[1, 3, 2], [1, 1, 0]], b)
             inputs = [x, half, np.asarray(60, a), w, one, np.asarray(0, b), one, np.asarray(3, a)]
             cases.append(case("QLinearMatMul", inputs, a, True))
+    for auto_pad in ["SAME_UPPER", "SAME_LOWER", "VALID"]:
+        for attributes, sx, sw in [
+            ({}, (1, 2, 5, 4), (3, 2, 2, 3)),
+            ({"strides": [2, 3]}, (1, 2, 7, 8), (2, 2, 4, 3)),
+            ({"dilations": [2, 1]}, (1, 2, 6, 5), (2, 2, 2, 4)),
+            ({"strides": [3, 2]}, (1, 1, 4, 7), (1, 1, 1, 2)),
+        ]:
+            if "dilations" in attributes and auto_pad != "VALID":
+                continue  # ONNX Runtime refuses it
+            attributes = {"auto_pad": auto_pad, **attributes}
+            inputs = [codes(sx, U8), scale(), codes((), U8), codes(sw, I8), scale(), codes((), I8), np.full((), 2, np.float32), codes((), U8)]
+            cases.append(case("QLinearConv", inputs, U8, True, **attributes))
+            inputs = [inputs[0], inputs[3], inputs[2]]
+            cases.append(case("ConvInteger", inputs, np.int32, True, **attributes))
     head = {"origin": "onnx 1.23.2's reference evaluator and onnxruntime 1.32.0, by onnx_integer_vectors.py"}
     lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases)
     text = json.dumps(head)[:-1] + ',\n"cases": [\n' + lines + "\n]}\n"

@@ -1,10 +1,10 @@
 //! One filter a channel: no product of matrices, but the same few steps for all channels at once.
 
-use ndarray::{ArrayView1, ArrayView4, ArrayViewMut2, Axis, s};
+use ndarray::{ArrayView4, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::patches::Patches;
-use super::{Bytes, Kernel};
+use super::Kernel;
+use super::patches::{Codes, Patches};
 use crate::error::{Error, Result};
 use crate::gemm::activations::is_code;
 use crate::gemm::epilogue::Epilogue;
@@ -15,6 +15,9 @@ use crate::qparams::QRange;
 /// Below so many products, a second thread costs more than it brings.
 const PARALLEL_PRODUCTS: usize = 1 << 18;
 
+/// Channels whose sums are held in registers.
+const LANES: usize = 32;
+
 /// One filter for each channel.
 #[derive(Debug, Clone)]
 pub(super) struct Depthwise {
@@ -22,6 +25,9 @@ pub(super) struct Depthwise {
     channels: usize,
     /// Pixel of the window by pixel, and within a pixel for each channel: w − z_w.
     taps: Vec<i16>,
+    /// Whether all of them lie between −128 and 128, so that 16 bits hold their products with
+    /// x − z_x, which lies between −255 and 255: 255·128 = 32 640.
+    narrow: bool,
 }
 
 impl Depthwise {
@@ -51,6 +57,7 @@ impl Depthwise {
         Ok(Self {
             kernel,
             channels,
+            narrow: taps.iter().all(|tap| (-128..=128).contains(tap)),
             taps,
         })
     }
@@ -94,62 +101,80 @@ struct Part<'a, 'v, E: Epilogue> {
 
 impl<E: Epilogue> Task for Part<'_, '_, E> {
     #[inline(always)]
-    fn run(mut self) {
-        let mut sums = [0i32; SUMS];
-        let (first_row, filters) = (self.first, self.filters);
+    fn run(self) {
+        match self.patches.codes() {
+            Codes::U8(codes, zero_point) => self.of_type(codes, zero_point.into()),
+            Codes::I8(codes, zero_point) => self.of_type(codes, zero_point.into()),
+        }
+    }
+}
+
+impl<E: Epilogue> Part<'_, '_, E> {
+    #[inline(always)]
+    fn of_type<T: Copy + Into<i16>>(self, codes: &[T], zero_point: i16) {
+        let steps = move |x: T| x.into() - zero_point;
+        match self.filters.narrow {
+            true => self.convolve(codes, move |x, w| i32::from(steps(x) * w)),
+            false => self.convolve(codes, move |x, w| i32::from(steps(x)) * i32::from(w)),
+        }
+    }
+
+    #[inline(always)]
+    fn convolve<T: Copy>(mut self, codes: &[T], product: impl Fn(T, i16) -> i32 + Copy) {
+        let (mut sums, mut taps) = ([0i32; SUMS], Vec::new());
         for (row, mut out) in self.out.rows_mut().into_iter().enumerate() {
-            let row = first_row + row;
+            let row = self.first + row;
             let Some(out) = out.as_slice_mut() else {
                 continue; // cannot be: the rows of a product are contiguous
             };
+            self.patches.taps(row, self.filters.channels, &mut taps);
             for (block, out) in out.chunks_mut(SUMS).enumerate() {
                 let (first, sums) = (block * SUMS, &mut sums[..out.len()]);
-                filters.sum(self.patches, row, first, sums);
+                let weights = &self.filters.taps;
+                sum_taps(&taps, codes, weights, product, first, sums);
                 self.epilogue.finish(row, first, sums, out);
             }
         }
     }
 }
 
-impl Depthwise {
-    /// The sums at `row` for the channels from `first` on. A pixel outside the image, being the zero
-    /// point, adds nothing.
-    #[inline(always)]
-    fn sum(&self, patches: &Patches<'_>, row: usize, first: usize, sums: &mut [i32]) {
-        sums.fill(0);
-        let (place, last) = (patches.place(row), first + sums.len());
-        for (tap, weights) in self.taps.chunks_exact(self.channels).enumerate() {
-            let Some([y, x]) = patches.pixel(&place, tap) else {
-                continue;
-            };
-            let (weights, at) = (&weights[first..last], s![place.image, y, x, first..last]);
-            match patches.images().0 {
-                Bytes::U8(images, z) => add(images.slice(at), i16::from(z), weights, sums),
-                Bytes::I8(images, z) => add(images.slice(at), i16::from(z), weights, sums),
-            }
-        }
-    }
-}
-
-/// Adds (x − zero point)·w to the sum of each channel.
+// ANCHOR: sum_taps
+/// The sums of the channels from `first` on. Of each pixel that the window sees, `taps` says where
+/// its codes and its weights begin. One outside the image is the zero point and would add nothing.
 #[inline(always)]
-fn add<T: Copy + Into<i16>>(
-    pixel: ArrayView1<'_, T>,
-    zero_point: i16,
+fn sum_taps<T: Copy>(
+    taps: &[(usize, usize)],
+    codes: &[T],
     weights: &[i16],
+    product: impl Fn(T, i16) -> i32,
+    first: usize,
     sums: &mut [i32],
 ) {
-    let steps = |x: T| i32::from(x.into() - zero_point);
-    match pixel.as_slice() {
-        Some(pixel) => {
-            for ((sum, &x), &w) in sums.iter_mut().zip(pixel).zip(weights) {
-                *sum += steps(x) * i32::from(w);
+    let (lanes, rest) = sums.as_chunks_mut::<LANES>();
+    let done = first + lanes.len() * LANES;
+    for (i, sums) in lanes.iter_mut().enumerate() {
+        let mut held = [0; LANES]; // in registers
+        for (code, weight) in taps {
+            let at = first + i * LANES;
+            let codes = codes[code + at..].first_chunk::<LANES>();
+            let weights = weights[weight + at..].first_chunk::<LANES>();
+            if let (Some(x), Some(w)) = (codes, weights) {
+                for lane in 0..LANES {
+                    held[lane] += product(x[lane], w[lane]);
+                }
             }
         }
-        None => {
-            for ((sum, &x), &w) in sums.iter_mut().zip(pixel).zip(weights) {
-                *sum += steps(x) * i32::from(w);
-            }
+        *sums = held;
+    }
+    if rest.is_empty() {
+        return;
+    }
+    rest.fill(0);
+    for (code, weight) in taps {
+        let operands = codes[code + done..].iter().zip(&weights[weight + done..]);
+        for (sum, (&x, &w)) in rest.iter_mut().zip(operands) {
+            *sum += product(x, w);
         }
     }
 }
+// ANCHOR_END: sum_taps

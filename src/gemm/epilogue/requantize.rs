@@ -52,6 +52,19 @@ pub struct Codes {
     highest: i32,
 }
 
+/// m = `x`·`w` / the scale of `y`, for scales that are ones.
+///
+/// # Errors
+/// As [`Requantize::new`].
+pub(crate) fn multiplier<M: Multiplier>(x: f32, w: f32, y: QParams) -> Result<M> {
+    for scale in [x, w] {
+        if !(scale.is_normal() && scale > 0.0) {
+            return Err(Error::InvalidScale { scale });
+        }
+    }
+    M::from_scales(x, w, y.scale())
+}
+
 /// How a sum is multiplied by a real number m > 0 and rounded to a code.
 ///
 /// f32: m = s_x·s_w / s_y with each operation rounded to f32, the sum rounded to f32, their product
@@ -60,7 +73,7 @@ pub trait Multiplier: Copy + Send + Sync + sealed::Sealed {
     /// m = `x`·`w` / `y`.
     ///
     /// # Errors
-    /// [`Error::InvalidMultiplier`] if this kind cannot represent it.
+    /// [`Error::InvalidMultiplier`] if this kind cannot represent it, or not the product of the two.
     fn from_scales(x: f32, w: f32, y: f32) -> Result<Self>;
 
     /// saturate(round(`sum`·m) + zero point).
@@ -77,11 +90,12 @@ impl<T: Code, M: Multiplier> Requantize<T, M> {
     /// one a column), and results quantized by `y`; `bias` is empty or has one integer a column.
     ///
     /// # Errors
-    /// [`Error::RangeDoesNotFit`] if `T` does not hold the range of `y`;
-    /// [`Error::InvalidMultiplier`] with the first m that `M` cannot represent.
+    /// [`Error::RangeDoesNotFit`] if `T` does not hold the range of `y`; [`Error::InvalidScale`] for a
+    /// scale that is not positive and normal; [`Error::InvalidMultiplier`] with the first m that
+    /// `M` cannot represent.
     pub fn new(x_scale: f32, w_scales: &[f32], y: QParams, bias: &[i32]) -> Result<Self> {
         y.range().check_fits::<T>()?;
-        let multiplier = |&w: &f32| M::from_scales(x_scale, w, y.scale());
+        let multiplier = |&w: &f32| multiplier(x_scale, w, y);
         Ok(Self {
             multipliers: w_scales.iter().map(multiplier).collect::<Result<_>>()?,
             bias: bias.to_vec(),
@@ -119,8 +133,9 @@ impl Codes {
 
 impl Multiplier for f32 {
     fn from_scales(x: f32, w: f32, y: f32) -> Result<Self> {
-        let m = x * w / y;
-        match m.is_normal() && m > 0.0 {
+        let (product, m) = (x * w, x * w / y);
+        // A product that is not normal has lost digits.
+        match product.is_normal() && m.is_normal() && m > 0.0 {
             true => Ok(m),
             false => Err(Error::InvalidMultiplier {
                 multiplier: f64::from(m),
@@ -153,27 +168,28 @@ impl<T: Code + Send + Sync, M: Multiplier> Epilogue for Requantize<T, M> {
 
     #[inline(always)]
     fn finish(&self, _row: usize, column: usize, sums: &[i32], out: &mut [T]) {
+        let codes = self.codes;
         // Four loops, so that none asks anything of each element.
         match (self.multipliers.as_slice(), self.bias.as_slice()) {
             ([m], []) => {
                 for (out, &sum) in out.iter_mut().zip(sums) {
-                    *out = T::from_code(m.code(sum, self.codes));
+                    *out = T::from_code(m.code(sum, codes));
                 }
             }
             ([m], bias) => {
                 for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(&bias[column..]) {
-                    *out = T::from_code(m.code(sum.saturating_add(bias), self.codes));
+                    *out = T::from_code(m.code(sum.saturating_add(bias), codes));
                 }
             }
             (each, []) => {
                 for ((out, &sum), m) in out.iter_mut().zip(sums).zip(&each[column..]) {
-                    *out = T::from_code(m.code(sum, self.codes));
+                    *out = T::from_code(m.code(sum, codes));
                 }
             }
             (each, bias) => {
                 let columns = each[column..].iter().zip(&bias[column..]);
                 for ((out, &sum), (m, &bias)) in out.iter_mut().zip(sums).zip(columns) {
-                    *out = T::from_code(m.code(sum.saturating_add(bias), self.codes));
+                    *out = T::from_code(m.code(sum.saturating_add(bias), codes));
                 }
             }
         }
