@@ -9,12 +9,16 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use fewer_bits::gemm::epilogue::{Codes, FixedPoint, Multiplier, Requantize};
 use fewer_bits::gemm::{PackedWeights, PackedWeights4};
+use fewer_bits::{QParams, QRange};
+use support::convolutions::{ByteImages, Convolution, RealImages};
 use support::operands::{Operands, Operands4, RealOperands, Shape, Weights};
 use support::{Contender, limits, ours, peers};
 
@@ -42,17 +46,29 @@ fn limits(criterion: &mut Criterion) {
 fn bench<T: Copy + Default>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     shape: Shape,
+    contender: Contender<T>,
+    check: impl Fn(&[T]) -> bool,
+) {
+    let work = (shape.operations(), shape.0 * shape.2);
+    bench_work(group, &shape, work, contender, check);
+}
+
+/// Benches something that does so many operations for so many results.
+fn bench_work<T: Copy + Default>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    what: &dyn Display,
+    (operations, results): (f64, usize),
     mut contender: Contender<T>,
     check: impl Fn(&[T]) -> bool,
 ) {
-    let mut out = vec![T::default(); shape.0 * shape.2];
+    let mut out = vec![T::default(); results];
     (contender.run)(&mut out);
     let who = match check(&out) {
         true => contender.who,
         false => format!("{} (wrong)", contender.who),
     };
-    group.throughput(Throughput::Elements(shape.operations() as u64));
-    group.bench_function(BenchmarkId::new(who, shape), |bencher| {
+    group.throughput(Throughput::Elements(operations as u64));
+    group.bench_function(BenchmarkId::new(who, what), |bencher| {
         bencher.iter(|| (contender.run)(&mut out));
     });
 }
@@ -99,6 +115,25 @@ fn w4(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Convolutions of one image, in 8 bits beside the same in f32.
+fn conv(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("conv");
+    for of in Convolution::ALL {
+        let work = (of.operations(), of.size * of.size * of.outputs);
+        let bytes = ByteImages::new(of);
+        for (index, kernel) in ours::kernels().unwrap().into_iter().enumerate() {
+            let ours = bytes.ours(ours::name(index, kernel.isa()), kernel);
+            bench_work(&mut group, &of, work, ours, |out| out == bytes.sums);
+        }
+        let real = RealImages::new(of);
+        for mut peer in real.peers() {
+            peer.who += " f32";
+            bench_work(&mut group, &of, work, peer, |out| real.accepts(out));
+        }
+    }
+    group.finish();
+}
+
 /// What becomes of the sums, beside the sums alone.
 fn epilogue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("epilogue");
@@ -110,13 +145,34 @@ fn epilogue(criterion: &mut Criterion) {
         let name = |what: &str| format!("{what}, {}", kernel.isa());
         let sums = ours::int8(name("sums"), &operands.a, vec![packed.clone()]);
         bench(&mut group, LINEAR, sums, |out| out == operands.sums);
+        requantized::<f32>(&mut group, &operands, &packed, name("u8, f32 multiplier"));
+        requantized::<FixedPoint>(&mut group, &operands, &packed, name("u8, fixed point"));
         let (scales, bias) = (operands.scales.clone(), bias.clone());
+        let expected = operands.linear(&x, pair, &bias);
         let layer = ours::linear(name("f32 to f32"), &x, pair, packed, scales, bias);
-        bench(&mut group, LINEAR, layer, |out| {
-            out.iter().all(|y| y.is_finite())
-        });
+        bench(&mut group, LINEAR, layer, |out| out == expected);
     }
     group.finish();
+}
+
+/// Sums that become bytes, with a scale and a bias for each column.
+fn requantized<M: Multiplier + 'static>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    operands: &Operands,
+    packed: &PackedWeights,
+    who: String,
+) {
+    let y = QParams::new(2.0, 128, QRange::U8).unwrap();
+    let bias: Vec<i32> = (0..LINEAR.2 as i32).map(|j| 10 * j - 5000).collect();
+    let epilogue = Requantize::<u8, M>::new(0.02, &operands.scales, y, &bias).unwrap();
+    let code = |(i, &sum): (usize, &i32)| {
+        let column = i % LINEAR.2;
+        let m = M::from_scales(0.02, operands.scales[column], y.scale()).unwrap();
+        m.code(sum + bias[column], Codes::of(y)) as u8
+    };
+    let expected: Vec<u8> = operands.sums.iter().enumerate().map(code).collect();
+    let contender = ours::requantized(who, &operands.a, packed.clone(), epilogue);
+    bench(group, LINEAR, contender, |out| out == expected);
 }
 
 fn main() {
@@ -133,6 +189,7 @@ fn main() {
     products(&mut criterion, "gemm", &GEMM);
     products(&mut criterion, "gemv", &[GEMV]);
     w4(&mut criterion);
+    conv(&mut criterion);
     epilogue(&mut criterion);
     criterion.final_summary();
 }

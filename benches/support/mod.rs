@@ -4,6 +4,7 @@
 
 #[path = "ceilings.rs"]
 pub mod ceilings;
+pub mod convolutions;
 pub mod limits;
 pub mod operands;
 pub mod ours;

@@ -83,6 +83,20 @@ impl Operands {
         let pair = QParams::affine(-4.0, 4.0, QRange::U8).unwrap();
         (Arc::new(x), pair)
     }
+
+    /// A whole linear layer for such an input by its definition: quantized, exact sums, scaled, and
+    /// the bias added.
+    pub fn linear(&self, x: &Array2<f32>, pair: QParams, bias: &[f32]) -> Vec<f32> {
+        let codes = x.mapv(|x| pair.quantize(x).unwrap() as u8);
+        let column_sums = self.b.mapv(i32::from).sum_axis(Axis(0));
+        let sums = exact_sums(&codes, &self.b);
+        let real = |(i, sum): (usize, i32)| {
+            let column = i % self.shape.2;
+            let sum = sum - pair.zero_point() * column_sums[column];
+            sum as f32 * (pair.scale() * self.scales[column]) + bias[column]
+        };
+        sums.into_iter().enumerate().map(real).collect()
+    }
 }
 
 /// A product of 8-bit activations and 4-bit weights in groups.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fewer_bits::gemm::epilogue::{Dequantize, Sums};
+use fewer_bits::gemm::epilogue::{Dequantize, Multiplier, Requantize, Sums};
 use fewer_bits::gemm::int4::RealOutput;
 use fewer_bits::gemm::{Activations, Kernel, PackedWeights, PackedWeights4};
 use fewer_bits::{Isa, QParams};
@@ -82,5 +82,20 @@ pub fn int4(who: String, a: &Arc<Array2<u8>>, weights: Vec<PackedWeights4>) -> C
             relu: false,
         };
         weights.multiply(&activations, output, out).unwrap();
+    })
+}
+
+/// A product whose sums become bytes, by multipliers of the kind `M`.
+pub fn requantized<M: Multiplier + 'static>(
+    who: String,
+    a: &Arc<Array2<u8>>,
+    weights: PackedWeights,
+    epilogue: Requantize<u8, M>,
+) -> Contender<u8> {
+    let a = a.clone();
+    Contender::new(who, move |out| {
+        let out = ArrayViewMut2::from_shape((a.nrows(), weights.columns()), out).unwrap();
+        let activations = Activations::u8(a.view(), 0);
+        weights.multiply(&activations, &epilogue, out).unwrap();
     })
 }

@@ -32,9 +32,7 @@ pub fn float(
 fn with_matrixmultiply(a: Arc<Array2<f32>>, weights: Arc<Vec<Array2<f32>>>) -> Contender<f32> {
     let mut turns = (0..weights.len()).cycle();
     Contender::new("matrixmultiply", move |out| {
-        let b = &weights[turns.next().unwrap()];
-        let mut out = ArrayViewMut2::from_shape((a.nrows(), b.ncols()), out).unwrap();
-        general_mat_mul(1.0, &*a, b, 0.0, &mut out);
+        by_matrixmultiply(&a, &weights[turns.next().unwrap()], out);
     })
 }
 
@@ -49,36 +47,46 @@ fn with_gemm(
     };
     let mut turns = (0..weights.len()).cycle();
     Contender::new("gemm", move |out| {
-        let b = &weights[turns.next().unwrap()];
-        let ((m, k), n) = (a.dim(), b.ncols());
-        let (a, b) = (a.as_slice().unwrap(), b.as_slice().unwrap());
-        assert!(a.len() == m * k && b.len() == k * n && out.len() == m * n);
-        // SAFETY: by the line above, all elements of three row-major matrices of these shapes lie
-        // inside their slices; `out` is borrowed mutably, so it is none of the others.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                out.as_mut_ptr(),
-                1,
-                n as isize,
-                false,
-                a.as_ptr(),
-                1,
-                k as isize,
-                b.as_ptr(),
-                1,
-                n as isize,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                parallelism,
-            );
-        }
+        by_gemm(&a, &weights[turns.next().unwrap()], out, parallelism);
     })
+}
+
+/// The product of two matrices in standard layout, by the crate matrixmultiply.
+pub fn by_matrixmultiply(a: &Array2<f32>, b: &Array2<f32>, out: &mut [f32]) {
+    let mut out = ArrayViewMut2::from_shape((a.nrows(), b.ncols()), out).unwrap();
+    general_mat_mul(1.0, a, b, 0.0, &mut out);
+}
+
+/// The product of two matrices in standard layout, by the crate gemm.
+pub fn by_gemm(a: &Array2<f32>, b: &Array2<f32>, out: &mut [f32], parallelism: Parallelism) {
+    let ((m, k), n) = (a.dim(), b.ncols());
+    let (a, b) = (a.as_slice().unwrap(), b.as_slice().unwrap());
+    assert!(a.len() == m * k && b.len() == k * n && out.len() == m * n);
+    // SAFETY: by the line above, all elements of three row-major matrices of these shapes lie
+    // inside their slices; `out` is borrowed mutably, so it is none of the others.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            1,
+            k as isize,
+            b.as_ptr(),
+            1,
+            n as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
 }
 
 fn with_faer(
