@@ -46,6 +46,10 @@ experiments! {
     ch04_golden: "../book/experiments/ch04_golden.rs",
     ch04_times: "../book/experiments/ch04_times.rs",
     ch16_saturation: "../book/experiments/ch16_saturation.rs",
+    ch18_fused: "../book/experiments/ch18_fused.rs",
+    ch18_measure: "../book/experiments/ch18_measure.rs",
+    ch18_requantize: "../book/experiments/ch18_requantize.rs",
+    ch18_threads: "../book/experiments/ch18_threads.rs",
     scoreboard: "../book/experiments/scoreboard.rs",
 }
 

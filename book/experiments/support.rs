@@ -5,6 +5,7 @@
 //! `tests/evidence.rs`, the same function is compared with the files that are committed.
 #![allow(dead_code, unreachable_pub)] // each experiment uses its own part of this module
 
+pub mod clock;
 pub mod digits;
 pub mod figure;
 pub mod formats;

@@ -62,6 +62,7 @@ pub(super) fn multiply<P: Product>(
 
 /// Halves the result until there is a part for each thread. No sum is divided, so the result does
 /// not depend on their number.
+// ANCHOR: divide
 fn divide<K: MicroKernel, P: Product>(
     kernel: K,
     activations: &Activations<'_>,
@@ -101,6 +102,7 @@ fn divide<K: MicroKernel, P: Product>(
     );
     a.and(b)
 }
+// ANCHOR_END: divide
 
 /// Multiplies block of rows by block of rows.
 fn multiply_part<K: MicroKernel, P: Product>(

@@ -13,6 +13,7 @@ pub use requantize::{Codes, Multiplier, Requantize};
 use crate::error::{Result, same_length};
 
 /// Turns sums of products into outputs.
+// ANCHOR: Epilogue
 pub trait Epilogue: Sync {
     /// What is written.
     type Out: Copy + Default + Send + Sync;
@@ -26,6 +27,7 @@ pub trait Epilogue: Sync {
     /// Writes the outputs of row `row`, columns `column..column + sums.len()`.
     fn finish(&self, row: usize, column: usize, sums: &[i32], out: &mut [Self::Out]);
 }
+// ANCHOR_END: Epilogue
 
 /// The sums themselves.
 #[derive(Debug, Clone, Copy)]

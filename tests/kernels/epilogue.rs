@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use crate::operands::{kernels, uniform};
 
 /// ⌊sum·q/2^shift + ½⌋ in 128 bits, from the definition of the floor.
+// ANCHOR: exactly
 fn exactly(m: FixedPoint, sum: i32) -> i128 {
     let doubled = 2 * i128::from(sum) * i128::from(m.q()) + (1 << m.shift());
     doubled.div_euclid(2 << m.shift())
 }
+// ANCHOR_END: exactly
 
 /// round(sum·m) in f32, half to even, then saturated.
 fn in_f32(m: f32, sum: i32, y: QParams) -> i32 {
@@ -44,11 +46,13 @@ fn any_y() -> impl Strategy<Value = QParams> {
 }
 
 proptest! {
+    // ANCHOR: fixed_point_is_the_exact_product_rounded_once
     #[test]
     fn fixed_point_is_the_exact_product_rounded_once(m in any_m(), sum in any_sum()) {
         let m = FixedPoint::new(m).unwrap();
         prop_assert_eq!(i128::from(m.times(sum)), exactly(m, sum));
     }
+    // ANCHOR_END: fixed_point_is_the_exact_product_rounded_once
 
     #[test]
     fn fixed_point_is_the_nearest_of_31_bits(m in 2f64.powi(-32)..2f64.powi(29)) {

@@ -189,9 +189,10 @@ fn strides_do_not_matter() {
     }
 }
 
+// ANCHOR: the_number_of_threads_does_not_matter
 #[test]
 fn the_number_of_threads_does_not_matter() {
-    for (rows, depth, columns) in [(200, 300, 70), (3, 2000, 400), (65, 1100, 31)] {
+    for [rows, depth, columns] in [[200, 300, 70], [3, 2000, 400], [65, 1100, 31]] {
         let a: Array2<u8> = uniform(7, rows, depth);
         let b: Array2<i8> = uniform(8, depth, columns);
         let expected = reference(a.view(), 130, b.view(), 0);
@@ -202,16 +203,14 @@ fn the_number_of_threads_does_not_matter() {
                     .num_threads(threads)
                     .build()
                     .unwrap();
-                let product = pool.install(|| packed.product(Activations::u8(a.view(), 130)));
-                assert!(
-                    product.unwrap() == expected,
-                    "{} on {threads} threads",
-                    kernel.isa()
-                );
+                let a = Activations::u8(a.view(), 130);
+                let product = pool.install(|| packed.product(a)).unwrap();
+                assert!(product == expected, "{} on {threads}", kernel.isa());
             }
         }
     }
 }
+// ANCHOR_END: the_number_of_threads_does_not_matter
 
 #[test]
 fn shapes_that_do_not_fit_are_refused() {

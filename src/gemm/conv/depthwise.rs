@@ -138,9 +138,9 @@ impl<E: Epilogue> Part<'_, '_, E> {
     }
 }
 
-// ANCHOR: sum_taps
 /// The sums of the channels from `first` on. Of each pixel that the window sees, `taps` says where
 /// its codes and its weights begin. One outside the image is the zero point and would add nothing.
+// ANCHOR: sum_taps
 #[inline(always)]
 fn sum_taps<T: Copy>(
     taps: &[(usize, usize)],

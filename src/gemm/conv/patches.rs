@@ -85,8 +85,8 @@ impl<'a> Patches<'a> {
         }
     }
 
-    // ANCHOR: write
     /// Copies whole lines of the window, and fills with the zero point what lies outside.
+    // ANCHOR: write
     fn write<T: Copy>(
         &self,
         codes: &[T],
@@ -97,7 +97,8 @@ impl<'a> Patches<'a> {
         let view = self.view(row);
         let [_, Seen { taps, .. }] = &view.axes;
         let channels = self.pixels.channels.len();
-        let neighbours = self.sliding.dilation[1] == 1 && channels == self.pixels.shape[3];
+        let all_channels = channels == self.pixels.shape[3];
+        let neighbours = self.sliding.dilation[1] == 1 && all_channels;
         let lines = out.chunks_exact_mut((self.kernel[1] * channels).max(1));
         for (line, out) in lines.enumerate() {
             let Some(start) = self.start_of_line(&view, line) else {

@@ -65,19 +65,22 @@ impl FixedPoint {
     /// round(`sum`·q·2^−shift), rounded once, a tie upwards: ⌊`sum`·q·2^−shift + ½⌋ exactly.
     ///
     /// No product overflows: |sum·q| ≤ 2⁶² and the half is at most 2⁶¹.
+    // ANCHOR: times
     #[inline(always)]
     pub fn times(self, sum: i32) -> i64 {
         let product = i64::from(sum) * i64::from(self.q);
         let half = 1i64 << (self.shift - 1);
         (product + half) >> self.shift
     }
+    // ANCHOR_END: times
 
-    /// What gemmlowp and TensorFlow Lite compute by default: the product is rounded to a multiple of
+    /// What gemmlowp computes, and TensorFlow Lite unless it is built otherwise: the product is rounded to a multiple of
     /// 2³¹ (a tie upwards), and then again to the final place (a tie away from zero).
     ///
     /// Twice rounded is not once rounded: 0.5 − ε may become 0.5 and then 1. The steps are those of
     /// gemmlowp's `SaturatingRoundingDoublingHighMul` and `RoundingDivideByPOT`; for m ≥ 1 the sum
     /// is shifted to the left before, here with saturation.
+    // ANCHOR: times_rounding_twice
     pub fn times_rounding_twice(self, sum: i32) -> i32 {
         let left = 31u32.saturating_sub(self.shift);
         let right = self.shift.saturating_sub(31);
@@ -88,6 +91,7 @@ impl FixedPoint {
         let half = (1i64 << right) >> 1;
         (sign * ((magnitude + half) >> right)) as i32
     }
+    // ANCHOR_END: times_rounding_twice
 }
 
 impl sealed::Sealed for FixedPoint {}

@@ -143,10 +143,11 @@ impl Multiplier for f32 {
         }
     }
 
+    // ANCHOR: code
     #[inline(always)]
     fn code(self, sum: i32, codes: Codes) -> i32 {
-        /// Its neighbours in f32 are whole numbers, so adding it rounds to a whole number, half to
-        /// even, and leaves that number in the lowest bits.
+        /// Its neighbours in f32 are whole numbers, so adding it rounds to a whole
+        /// number, half to even, and leaves that number in the lowest bits.
         const WHOLE: f32 = (3 << 22) as f32;
         let lowest = (codes.lowest - codes.zero_point) as f32;
         let highest = (codes.highest - codes.zero_point) as f32;
@@ -156,6 +157,7 @@ impl Multiplier for f32 {
         let rounded = (steps + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32;
         rounded + codes.zero_point
     }
+    // ANCHOR_END: code
 }
 
 impl<T: Code + Send + Sync, M: Multiplier> Epilogue for Requantize<T, M> {
