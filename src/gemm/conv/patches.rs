@@ -140,7 +140,10 @@ impl<'a> Patches<'a> {
         let (size, kernel) = (self.pixels.shape[1 + axis], self.kernel[axis]);
         let (padding, dilation) = (self.sliding.padding[axis][0], self.sliding.dilation[axis]);
         let start = at * self.sliding.stride[axis];
-        let taps_before = |end: usize| end.saturating_sub(start).div_ceil(dilation).min(kernel);
+        let taps_before = |end: usize| match (end.saturating_sub(start), dilation) {
+            (pixels, 1) => pixels.min(kernel), // most often, and a division is slow
+            (pixels, dilation) => pixels.div_ceil(dilation).min(kernel),
+        };
         let taps = taps_before(padding)..taps_before(padding + size);
         Seen {
             first: (start + taps.start * dilation).saturating_sub(padding),
