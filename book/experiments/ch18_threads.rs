@@ -20,6 +20,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const ROUNDS: usize = 61;
 /// Calls of a product in a round.
 const CALLS: usize = 3;
+/// Steps of arithmetic.
+const STEPS: usize = 800_000;
 /// Bytes that are read: more than the caches of a core hold.
 const READ_BYTES: usize = 32 << 20;
 /// Bytes of the weights that take turns, so that they come out of memory.
@@ -114,6 +116,15 @@ impl Product {
         })
     }
 
+    /// The name, and what a call does: operations, or with one row bytes of weights.
+    fn work(&self) -> (&'static str, f64, &'static str) {
+        let weights = self.weights[0].depth() as f64 * self.weights[0].columns() as f64;
+        match self.a.nrows() {
+            1 => (self.name, weights, "GB/s"),
+            rows => (self.name, 2.0 * rows as f64 * weights, "GOP/s"),
+        }
+    }
+
     fn run(&mut self) {
         self.turn = (self.turn + 1) % self.weights.len();
         let a = Activations::u8(self.a.view(), 0);
@@ -153,21 +164,30 @@ fn speedups() -> Result<String> {
             });
         }
     }
-    let names = ["arithmetic in registers", "reading 32 MiB"].into_iter();
-    let names = names.chain(products.iter().map(|product| product.name));
-    let mut table =
-        String::from("| what | 1 thread | 2 threads | faster by |\n|:--|--:|--:|--:|\n");
-    for (name, seconds) in names.zip(seconds) {
+    let limits = [
+        (
+            "arithmetic in registers",
+            (2 * 48 * STEPS) as f64,
+            "GFLOP/s",
+        ),
+        ("reading 32 MiB", READ_BYTES as f64, "GB/s"),
+    ];
+    let rows = limits.into_iter().chain(products.iter().map(Product::work));
+    let mut table = String::from(
+        "| what | 1 thread | 2 threads | faster by | which is |\n|:--|--:|--:|--:|--:|\n",
+    );
+    for ((name, work, unit), seconds) in rows.zip(seconds) {
         let [one, two] = seconds.map(median);
         let show = |s: f64| match s {
             s if s < 1e-4 => format!("{:.1} µs", 1e6 * s),
             s => format!("{:.2} ms", 1e3 * s),
         };
         table += &format!(
-            "| {name} | {} | {} | {:.2} × |\n",
+            "| {name} | {} | {} | {:.2} × | {:.0} {unit} |\n",
             show(one),
             show(two),
-            one / two
+            one / two,
+            work / two / 1e9
         );
     }
     Ok(format!(
@@ -179,7 +199,6 @@ fn speedups() -> Result<String> {
 
 /// Multiplies and adds numbers that stay in registers, each thread its part.
 fn calculate(threads: usize) {
-    const STEPS: usize = 800_000;
     let (factor, summand) = (black_box(0.999f32), black_box(0.001f32));
     let part = move || {
         let mut sums = [1.0f32; 48];
