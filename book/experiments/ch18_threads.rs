@@ -166,7 +166,7 @@ fn speedups() -> Result<String> {
     }
     let limits = [
         (
-            "arithmetic in registers",
+            "f32 in registers, plain Rust",
             (2 * 48 * STEPS) as f64,
             "GFLOP/s",
         ),
