@@ -6,27 +6,28 @@
 //! those after the last epoch. The last three need the full Fashion-MNIST in the folder that
 //! `FASHION_MNIST` names, or where Debian's package `dataset-fashion-mnist` puts it.
 
+pub mod support;
+
 use std::error::Error;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
-use fewer_bits::io::{LabelledImages, save_network};
-use fewer_bits::models;
+use fewer_bits::io::save_network;
 use fewer_bits::nn::*;
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{ArrayD, Axis, Slice};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use support::networks;
 
 /// Each network and how it is trained. Clothes look as well in a mirror; digits do not.
 fn setting(name: &str) -> Result<(Network, Recipe), Box<dyn Error>> {
-    let (network, epochs, learning_rate) = match name {
-        "digits" => (models::digits(1)?, 100, 2e-3),
-        "mlp" => (models::mlp(1)?, 30, 2e-3),
-        "cnn" => (models::cnn(1)?, 6, 3e-3),
-        "ds_cnn" => (models::ds_cnn(1)?, 4, 5e-3),
-        _ => return Err(format!("`{name}` is none of digits, mlp, cnn, ds_cnn").into()),
+    let network = networks::untrained(name, 1)?;
+    let (epochs, learning_rate) = match name {
+        "digits" => (100, 2e-3),
+        "mlp" => (30, 2e-3),
+        "cnn" => (6, 3e-3),
+        _ => (4, 5e-3),
     };
     let recipe = Recipe {
         epochs,
@@ -56,15 +57,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).unwrap_or("digits".to_owned());
     let (mut network, recipe) = setting(&name)?;
     let (training, test) = match name.as_str() {
-        "digits" => digits()?,
+        "digits" => networks::digits()?,
         _ => (fashion("train")?, fashion("t10k")?),
     };
     run(&name, &mut network, &training, &test, &recipe)?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("book/data/models");
-    Ok(save_network(
-        &folder.join(format!("{name}.safetensors")),
-        &network,
-    )?)
+    Ok(save_network(&networks::weights(&name), &network)?)
+}
+
+fn fashion(part: &str) -> Result<Dataset, Box<dyn Error>> {
+    let missing = "the full Fashion-MNIST is not here: set FASHION_MNIST to its folder";
+    networks::full_fashion(part)?.ok_or(missing.into())
 }
 
 fn run(
@@ -102,28 +104,4 @@ fn run(
         },
     )?;
     Ok(())
-}
-
-/// The full training or test set.
-fn fashion(part: &str) -> Result<Dataset, Box<dyn Error>> {
-    let folder = std::env::var("FASHION_MNIST");
-    let folder = folder.unwrap_or("/usr/share/datasets/fashion-mnist".to_owned());
-    let file = |name: &str| Path::new(&folder).join(format!("{part}-{name}-ubyte.gz"));
-    dataset(&file("images-idx3"), &file("labels-idx1"), 255.0)
-}
-
-/// The digits: the last 360 of them are the test set.
-fn digits() -> Result<(Dataset, Dataset), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("book/data/digits");
-    let (images, labels) = ("images.idx3-ubyte", "labels.idx1-ubyte");
-    let all = dataset(&folder.join(images), &folder.join(labels), 16.0)?;
-    let samples: Vec<usize> = (0..all.len()).collect();
-    let (training, test) = samples.split_at(all.len() - 360);
-    Ok((all.select(training)?, all.select(test)?))
-}
-
-fn dataset(images: &Path, labels: &Path, white: f32) -> Result<Dataset, Box<dyn Error>> {
-    let data = LabelledImages::read(images, labels, 10)?;
-    let labels = Targets::Labels(data.labels().to_vec());
-    Ok(Dataset::new(data.inputs(white), labels)?)
 }

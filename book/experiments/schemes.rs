@@ -6,17 +6,17 @@
 //! Debian's package `dataset-fashion-mnist` puts it), and otherwise on the committed 1 000 images.
 //! The ranges of static quantization come from 512 training images.
 
+pub mod support;
+
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
 use fewer_bits::exec::Scope;
-use fewer_bits::io::{LabelledImages, load_network};
-use fewer_bits::models;
-use fewer_bits::nn::{Dataset, Network, Targets};
+use fewer_bits::nn::{Dataset, Network};
 use fewer_bits::ptq::{
     Dynamic, Evaluation, Model, Recipe, Static, WeightsOnly, evaluate, weight_scheme,
 };
 use serde_json::json;
+use support::networks;
 
 /// Images in a batch.
 const BATCH: usize = 250;
@@ -34,20 +34,10 @@ struct Line {
 fn main() -> Result<(), Box<dyn Error>> {
     let as_json = std::env::args().any(|argument| argument == "--json");
     let mut lines = Vec::new();
-    for (name, network) in [
-        ("digits", models::digits(0)?),
-        ("mlp", models::mlp(0)?),
-        ("cnn", models::cnn(0)?),
-        ("ds_cnn", models::ds_cnn(0)?),
-    ] {
-        let weights = data("models").join(format!("{name}.safetensors"));
-        if weights.exists() {
-            let mut network = network;
-            load_network(&weights, &mut network)?;
-            let (calibration, test) = match name {
-                "digits" => digits()?,
-                _ => (committed_fashion("calibration")?, fashion_test()?),
-            };
+    for name in networks::NAMES {
+        if networks::weights(name).exists() {
+            let network = networks::trained(name)?;
+            let (calibration, test) = networks::calibration_and_test(name)?;
             if !as_json {
                 println!("{name}: {} test images", test.len());
             }
@@ -171,44 +161,4 @@ fn print_table(lines: &[Line]) {
         );
     }
     println!();
-}
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("book/data")
-        .join(name)
-}
-
-/// 512 training images to calibrate on, and the last 360 to test.
-fn digits() -> Result<(Dataset, Dataset), Box<dyn Error>> {
-    let file = |name| data("digits").join(name);
-    let (images, labels) = (file("images.idx3-ubyte"), file("labels.idx1-ubyte"));
-    let all = dataset(&LabelledImages::read(&images, &labels, 10)?, 16.0)?;
-    let part = |from: usize, to: usize| all.select(&(from..to).collect::<Vec<_>>());
-    Ok((part(0, 512)?, part(all.len() - 360, all.len())?))
-}
-
-fn fashion_test() -> Result<Dataset, Box<dyn Error>> {
-    let folder = std::env::var("FASHION_MNIST");
-    let folder = folder.unwrap_or("/usr/share/datasets/fashion-mnist".to_owned());
-    let folder = Path::new(&folder);
-    match folder.join("t10k-images-idx3-ubyte.gz").exists() {
-        true => fashion(folder, "t10k"),
-        false => committed_fashion("test"),
-    }
-}
-
-fn committed_fashion(part: &str) -> Result<Dataset, Box<dyn Error>> {
-    fashion(&data("fashion"), part)
-}
-
-fn fashion(folder: &Path, part: &str) -> Result<Dataset, Box<dyn Error>> {
-    let file = |kind: &str| folder.join(format!("{part}-{kind}-ubyte.gz"));
-    let images = LabelledImages::read(&file("images-idx3"), &file("labels-idx1"), 10)?;
-    dataset(&images, 255.0)
-}
-
-fn dataset(images: &LabelledImages, white: f32) -> Result<Dataset, Box<dyn Error>> {
-    let targets = Targets::Labels(images.labels().to_vec());
-    Ok(Dataset::new(images.inputs(white), targets)?)
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod digits;
 pub mod figure;
 pub mod formats;
+pub mod networks;
 
 use std::error::Error;
 use std::path::PathBuf;
