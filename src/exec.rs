@@ -11,6 +11,7 @@ mod compare;
 mod dynamic;
 mod fake;
 mod integer;
+mod pairs;
 mod product;
 mod requantize;
 
@@ -19,5 +20,7 @@ pub use compare::{Compare, SiteDifference};
 pub use dynamic::{Dynamic, DynamicLayer, Scope};
 pub use fake::FakeQuantize;
 pub use integer::{Integer, Step, Value};
+pub(crate) use pairs::is_relu;
+pub use pairs::{Pairs, rounded_sites};
 pub use product::Product;
 pub use requantize::{FixedPoint, Multipliers, Requantize, Rounding};

@@ -1,11 +1,12 @@
 //! A recipe in, a quantized network out: quantization after training.
 //!
-//! The one idea: all three kinds fold the batch norms, quantize the weights by one [`Scheme`], and
+//! The one idea: all three kinds fold the batch norms, quantize the weights by one [`Scheme`](crate::Scheme), and
 //! differ in what becomes of the activations. [`WeightsOnly`] leaves them in f32 (chapter 5),
 //! [`Static`] takes their ranges from calibration data and computes in integers from the first
 //! layer's input to the logits (chapter 6), and [`Dynamic`] reads the ranges off each batch
 //! (chapter 7).
 
+mod build;
 mod dynamic;
 mod evaluate;
 mod fixed;
@@ -18,30 +19,8 @@ pub use fixed::Static;
 pub use recipe::{Recipe, weight_scheme};
 pub use weights::WeightsOnly;
 
-use ndarray::ArrayViewD;
-
-use crate::error::Result;
 use crate::nn::{Layer, Network};
-use crate::qparams::QParams;
-use crate::qtensor::{QTensor, choose_params};
-use crate::scheme::Scheme;
-
-/// The weights of a layer as codes. `least` is the smallest scale that each output may have.
-fn quantize_weight(
-    weight: ArrayViewD<'_, f32>,
-    scheme: Scheme,
-    least: impl Fn(usize) -> f32,
-) -> Result<QTensor> {
-    let mut params = choose_params(weight.view(), scheme)?;
-    let pairs = params.len().max(1);
-    for output in 0..weight.shape().first().copied().unwrap_or(0) {
-        let pair = &mut params[output % pairs];
-        if least(output) > pair.scale() {
-            *pair = QParams::new(least(output), pair.zero_point(), pair.range())?;
-        }
-    }
-    QTensor::quantize_with(weight, scheme.granularity, params)
-}
+use crate::qtensor::QTensor;
 
 /// The layer with other parameters of the same shapes.
 fn with_parameters(layer: &Layer, of: impl Fn(&str) -> Option<Vec<f32>>) -> Layer {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::{bias_of, quantize_weight, stored_bytes};
+use super::{bias_of, stored_bytes};
 use crate::error::Result;
 use crate::exec::{self, DynamicLayer, Product, Scope};
 use crate::nn::{Network, fold_batch_norm};
+use crate::qtensor::QTensor;
 use crate::scheme::Scheme;
 
 /// A network that multiplies in integers and needs no calibration.
@@ -32,7 +33,7 @@ impl Dynamic {
             let Some(weight) = layer.weight() else {
                 continue;
             };
-            let quantized = quantize_weight(weight, scheme, |_| 0.0)
+            let quantized = QTensor::quantize(weight, scheme)
                 .and_then(|codes| Ok((Product::of(layer, &codes)?, codes)));
             let (product, codes) = quantized.map_err(|error| error.at(site))?;
             let bias = bias_of(layer);

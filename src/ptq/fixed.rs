@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::recipe::{Builder, Recipe};
+use super::build::Builder;
+use super::recipe::Recipe;
 use crate::error::{Error, Result};
-use crate::exec::{Calibrate, Compare, FakeQuantize, Integer, SiteDifference, Step, Value};
-use crate::nn::{Activation, INPUT, Layer, Network, fold_batch_norm};
+use crate::exec::{
+    Compare, FakeQuantize, Integer, Pairs, Rounding, SiteDifference, Step, Value, is_relu,
+};
+use crate::nn::{INPUT, Layer, Network, fold_batch_norm};
 use crate::qparams::QParams;
 
 /// A network in integers, with its simulation in f32.
@@ -39,49 +42,40 @@ impl Static {
         calibration: impl IntoIterator<Item = ArrayD<f32>>,
         recipe: Recipe,
     ) -> Result<Self> {
-        recipe.check()?;
         let network = fold_batch_norm(network)?;
-        let mut calibrate = Calibrate::new(recipe.method);
-        for batch in calibration {
-            calibrate.observe(&network, batch)?;
-        }
-        let ranges = calibrate.ranges()?;
-        let pair = |site: &str| {
-            let (lo, hi) = ranges.get(site).copied().unwrap_or_default();
-            let pair = recipe.activations.params(lo, hi);
-            pair.map_err(|error| error.at(site))
-        };
-        let input = pair(INPUT)?;
-        let mut builder = Builder {
-            recipe,
-            x: input,
-            steps: BTreeMap::new(),
-            simulated: BTreeMap::new(),
-            pairs: BTreeMap::new(),
-            bytes: 0,
-        };
+        let pairs = recipe.choose(&network, calibration)?;
+        Self::with_pairs(&network, &pairs, recipe.rounding)
+    }
+
+    /// The same with pairs that were chosen before, as training chooses them.
+    ///
+    /// # Errors
+    /// [`Error::WrongTensors`] with the layer's name if its pair is missing,
+    /// [`Error::LengthMismatch`] if it has more or fewer than outputs, and as [`new`](Self::new).
+    pub fn with_pairs(network: &Network, pairs: &Pairs, rounding: Rounding) -> Result<Self> {
+        let network = fold_batch_norm(network)?;
+        let mut builder = Builder::new(pairs, rounding)?;
         let layers: Vec<_> = network.layers().collect();
         let mut fused = false;
         for (i, (site, layer)) in layers.iter().enumerate() {
             let next = layers.get(i + 1);
             let step = if layer.weight().is_some() {
-                let relu = next.filter(|(_, layer)| is_relu(layer));
-                fused = relu.is_some();
-                let source = relu.map_or(*site, |(relu, _)| relu);
-                let output = next.map(|_| pair(source)).transpose()?;
-                builder.product(site, source, layer, output)
+                fused = next.is_some_and(|(_, next)| is_relu(next));
+                let source = next.map(|(next, _)| if fused { *next } else { *site });
+                builder.product(site, layer, source)
+            } else if std::mem::take(&mut fused) {
+                Ok(Step::Keep)
             } else {
-                let done = std::mem::take(&mut fused);
-                builder.other(site, layer, done, pair(site)?)
+                builder.other(site, layer)
             };
             let step = step.map_err(|error| error.at(*site))?;
             builder.steps.insert((*site).to_owned(), step);
         }
         Ok(Self {
-            input,
+            input: pairs.of_activations(INPUT)?,
             steps: builder.steps,
             simulated: builder.simulated,
-            pairs: builder.pairs,
+            pairs: builder.rounded,
             bytes: builder.bytes,
             network,
         })
@@ -151,9 +145,4 @@ impl Static {
             pairs: &self.pairs,
         }
     }
-}
-
-fn is_relu(layer: &Layer) -> bool {
-    use Activation::{Relu, Relu6};
-    matches!(layer, Layer::Activation(Relu | Relu6))
 }

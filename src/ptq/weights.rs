@@ -2,9 +2,10 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::{quantize_weight, stored_bytes, with_parameters};
+use super::{stored_bytes, with_parameters};
 use crate::error::Result;
 use crate::nn::{Layer, Network, fold_batch_norm};
+use crate::qtensor::QTensor;
 use crate::scheme::Scheme;
 
 /// A network whose weights are stored as codes and dequantized before it runs.
@@ -29,7 +30,7 @@ impl WeightsOnly {
                 continue;
             };
             let outputs = weight.shape()[0];
-            let codes = quantize_weight(weight, scheme, |_| 0.0).map_err(|e| e.at(site))?;
+            let codes = QTensor::quantize(weight, scheme).map_err(|e| e.at(site))?;
             let layer = with_parameters(layer, |name| {
                 (name == "weight").then(|| codes.dequantize().into_iter().collect())
             });
