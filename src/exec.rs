@@ -12,6 +12,7 @@ mod dynamic;
 mod fake;
 mod integer;
 mod pairs;
+mod pool;
 mod product;
 mod requantize;
 
@@ -23,4 +24,4 @@ pub use integer::{Integer, Step, Value};
 pub(crate) use pairs::is_relu;
 pub use pairs::{Pairs, rounded_sites};
 pub use product::Product;
-pub use requantize::{FixedPoint, Multipliers, Requantize, Rounding};
+pub use requantize::{Requantize, Rounding};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, ArrayView2};
+use rayon::prelude::*;
 
 use super::integer::{array, image_shape};
 use super::product::Product;
@@ -73,36 +74,34 @@ impl Dynamic<'_> {
         pairs.collect()
     }
 
-    fn images(
-        &self,
-        site: &str,
-        x: ArrayD<f32>,
-        window: Window,
-        shape: Vec<usize>,
-    ) -> Result<ArrayD<f32>> {
+    fn images(&self, site: &str, x: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
         let DynamicLayer { product, bias } = self.layer(site)?;
-        let images = image_shape(x.shape());
+        let [batch, from @ ..] = image_shape(x.shape());
+        let [_, to @ ..] = image_shape(shape);
         let x = x.as_standard_layout();
         let x = x.as_slice().unwrap_or_default();
-        let pairs = self.pairs(x, images[0])?;
-        let scales: Vec<f32> = pairs.iter().map(|pair| pair.scale()).collect();
-        let mut codes = vec![0u8; x.len()];
-        let each = x.len() / pairs.len().max(1);
-        let parts = x.chunks(each.max(1)).zip(codes.chunks_mut(each.max(1)));
-        for (pair, (x, codes)) in pairs.iter().zip(parts) {
-            Kernel::best().quantize(*pair, x, codes)?;
-        }
-        let y = product.images(&codes, images, window, |i| {
-            let i = i.min(pairs.len() - 1);
-            let epilogue = Dequantize {
-                row_scales: &scales[i..=i],
-                column_scales: product.scales(),
-                bias,
-                relu: false,
-            };
-            (pairs[i].zero_point() as u8, epilogue)
-        })?;
-        array(&shape, y)
+        let pairs = self.pairs(x, batch)?;
+        let mut y = vec![0.0; shape.iter().product()];
+        // Images that share a pair are convolved together.
+        let images = batch / pairs.len().max(1);
+        let shapes = [from, to].map(|[h, w, c]| [images, h, w, c]);
+        let [each, each_out] = shapes.map(|shape| shape.iter().product::<usize>().max(1));
+        pairs
+            .par_iter()
+            .zip(x.par_chunks(each).zip(y.par_chunks_mut(each_out)))
+            .try_for_each_init(Vec::new, |codes, (pair, (x, y))| {
+                codes.resize(x.len(), 0u8);
+                Kernel::best().quantize(*pair, x, codes)?;
+                let epilogue = Dequantize {
+                    row_scales: &[pair.scale()],
+                    column_scales: product.scales(),
+                    bias,
+                    relu: false,
+                };
+                let x = (&codes[..], pair.zero_point() as u8);
+                product.images(x, (shapes[0], shapes[1]), &epilogue, y)
+            })?;
+        array(shape, y)
     }
 }
 
@@ -133,7 +132,7 @@ impl Executor for Dynamic<'_> {
 
     fn conv2d(&mut self, site: &str, layer: &Conv2d, x: ArrayD<f32>) -> Result<ArrayD<f32>> {
         let shape = Shapes.conv2d(site, layer, x.shape().to_vec())?;
-        self.images(site, x, layer.window(), shape)
+        self.images(site, x, &shape)
     }
 
     fn depthwise_conv2d(
@@ -143,7 +142,7 @@ impl Executor for Dynamic<'_> {
         x: ArrayD<f32>,
     ) -> Result<ArrayD<f32>> {
         let shape = Shapes.depthwise_conv2d(site, layer, x.shape().to_vec())?;
-        self.images(site, x, layer.window(), shape)
+        self.images(site, x, &shape)
     }
 
     fn batch_norm(&mut self, site: &str, layer: &BatchNorm, x: ArrayD<f32>) -> Result<ArrayD<f32>> {

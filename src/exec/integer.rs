@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, ArrayView2, IxDyn};
-use rayon::prelude::*;
 
+use super::pool::{Pooling, pool};
 use super::product::Product;
-use super::requantize::{Multipliers, Requantize};
+use super::requantize::{Requantize, Rounding};
 use crate::elementwise::Kernel;
 use crate::error::{Error, Result};
 use crate::gemm::epilogue::Dequantize;
@@ -40,10 +40,8 @@ pub enum Step {
     Requantize {
         /// The weights.
         product: Product,
-        /// In units of s_x·s_w, one for each output.
-        bias: Vec<i32>,
-        /// s_x·s_w/s_y.
-        multipliers: Multipliers,
+        /// Adds the bias, in units of s_x·s_w, multiplies by s_x·s_w/s_y, rounds and saturates.
+        epilogue: Requantize,
         /// The pair of the output.
         output: QParams,
     },
@@ -51,7 +49,7 @@ pub enum Step {
     Logits {
         /// The weights.
         product: Product,
-        /// As for [`Step::Requantize`].
+        /// In units of s_x·s_w, one for each output.
         bias: Vec<i32>,
         /// s_x·s_w of each output.
         scales: Vec<f32>,
@@ -65,6 +63,8 @@ pub enum Step {
     },
     /// Takes the mean of codes, and requantizes it.
     Mean {
+        /// The arithmetic.
+        rounding: Rounding,
         /// The pair of the output.
         output: QParams,
     },
@@ -108,19 +108,22 @@ impl Integer<'_> {
     }
 
     /// The product of a convolution, finished as its step says.
-    fn images(&self, site: &str, x: Codes, window: Window, shape: Vec<usize>) -> Result<Value> {
-        let (codes, pair) = x;
-        let images = image_shape(codes.shape());
-        let x = codes.as_slice().unwrap_or_default();
-        let zero_point = pair.zero_point() as u8;
-        self.finish(site, &shape, |product, epilogue| match epilogue {
+    fn images(&self, site: &str, (codes, pair): Codes, shape: &[usize]) -> Result<Value> {
+        let shapes = (image_shape(codes.shape()), image_shape(shape));
+        let x = (
+            codes.as_slice().unwrap_or_default(),
+            pair.zero_point() as u8,
+        );
+        self.finish(site, shape, |product, epilogue| match epilogue {
             Finish::Codes(e) => {
-                let y = product.images(x, images, window, |_| (zero_point, e));
-                y.map(Finished::Codes)
+                let mut y = vec![0; shape.iter().product()];
+                product.images(x, shapes, e, &mut y)?;
+                Ok(Finished::Codes(y))
             }
             Finish::Real(e) => {
-                let y = product.images(x, images, window, |_| (zero_point, e));
-                y.map(Finished::Real)
+                let mut y = vec![0.0; shape.iter().product()];
+                product.images(x, shapes, &e, &mut y)?;
+                Ok(Finished::Real(y))
             }
         })
     }
@@ -134,18 +137,9 @@ impl Integer<'_> {
         match self.step(site)? {
             Step::Requantize {
                 product,
-                bias,
-                multipliers,
+                epilogue,
                 output,
-            } => {
-                let output = *output;
-                let epilogue = Requantize {
-                    bias,
-                    multipliers,
-                    output,
-                };
-                multiply(product, Finish::Codes(epilogue))?.value(shape, output)
-            }
+            } => multiply(product, Finish::Codes(epilogue))?.value(shape, *output),
             Step::Logits {
                 product,
                 bias,
@@ -176,7 +170,7 @@ impl Integer<'_> {
 
 /// How a product is finished, and what came out.
 enum Finish<'a> {
-    Codes(Requantize<'a>),
+    Codes(&'a Requantize),
     Real(Logits<'a>),
 }
 
@@ -237,7 +231,7 @@ impl Executor for Integer<'_> {
         let rows = rows.map_err(|_| Error::Empty)?;
         let rows = Activations::u8(rows, pair.zero_point() as u8);
         self.finish(site, &shape, |product, epilogue| match epilogue {
-            Finish::Codes(e) => product.rows(&rows, &e).map(Finished::Codes),
+            Finish::Codes(e) => product.rows(&rows, e).map(Finished::Codes),
             Finish::Real(e) => product.rows(&rows, &e).map(Finished::Real),
         })
     }
@@ -245,13 +239,13 @@ impl Executor for Integer<'_> {
     fn conv2d(&mut self, site: &str, layer: &Conv2d, x: Value) -> Result<Value> {
         let x = self.codes(x)?;
         let shape = Shapes.conv2d(site, layer, x.0.shape().to_vec())?;
-        self.images(site, x, layer.window(), shape)
+        self.images(site, x, &shape)
     }
 
     fn depthwise_conv2d(&mut self, site: &str, layer: &DepthwiseConv2d, x: Value) -> Result<Value> {
         let x = self.codes(x)?;
         let shape = Shapes.depthwise_conv2d(site, layer, x.0.shape().to_vec())?;
-        self.images(site, x, layer.window(), shape)
+        self.images(site, x, &shape)
     }
 
     fn batch_norm(&mut self, site: &str, layer: &BatchNorm, x: Value) -> Result<Value> {
@@ -274,51 +268,19 @@ impl Executor for Integer<'_> {
     fn pool(&mut self, site: &str, layer: Pool, x: Value) -> Result<Value> {
         let (codes, pair) = self.codes(x)?;
         let shape = Shapes.pool(site, layer, codes.shape().to_vec())?;
-        let output = match self.step(site)? {
-            Step::Mean { output } => Some(*output),
-            _ => None,
-        };
-        let [_, height, width, channels] = image_shape(codes.shape());
-        let (window, across) = match layer {
-            Pool::Max(window) | Pool::Average(window) => (window, shape[2]),
-            _ => (Window::new([height, width], [1, 1], [0, 0])?, 1),
-        };
-        let mut y = vec![0u8; shape.iter().product()];
-        let (image, pixels) = (height * width * channels, y.len() / shape[0].max(1));
-        let x = codes.as_slice().unwrap_or_default();
-        let images = y.par_chunks_mut(pixels.max(1)).zip(x.par_chunks(image));
-        images.for_each(|(y, x)| {
-            for (at, y) in y.chunks_exact_mut(channels).enumerate() {
-                let (ys, top) = window.inside(0, at / across, height);
-                let (xs, left) = window.inside(1, at % across, width);
-                let count = ys.len() * xs.len();
-                let under = ys.flat_map(|ky| {
-                    let line = (top + ky as isize) * width as isize + left;
-                    xs.clone()
-                        .map(move |kx| (line + kx as isize) as usize * channels)
-                });
-                match output {
-                    None => under.for_each(|start| {
-                        let x = &x[start..start + channels];
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y = (*y).max(*x));
-                    }),
-                    Some(output) => {
-                        let mut sums = vec![0i32; channels];
-                        for start in under {
-                            let x = &x[start..start + channels];
-                            let each = sums.iter_mut().zip(x);
-                            each.for_each(|(s, q)| *s += i32::from(*q) - pair.zero_point());
-                        }
-                        let steps = f64::from(pair.scale()) / count as f64;
-                        let each = y.iter_mut().zip(sums);
-                        each.for_each(|(y, s)| {
-                            *y = output.code((f64::from(s) * steps) as f32) as u8;
-                        });
-                    }
-                }
+        let pooling = Pooling::new(layer, image_shape(codes.shape()), &shape)?;
+        let (means, output) = match self.step(site)? {
+            Step::Mean { rounding, output } => {
+                let means = pooling.means(*rounding, pair.scale(), *output)?;
+                (Some(means), *output)
             }
-        });
-        Ok(Value::Codes(array(&shape, y)?, output.unwrap_or(pair)))
+            _ => (None, pair),
+        };
+        let mut y = vec![0; shape.iter().product()];
+        let x = codes.as_slice().unwrap_or_default();
+        let means = means.as_deref().map(|means| (pair.zero_point(), means));
+        pool(pooling, x, means, &mut y);
+        Ok(Value::Codes(array(&shape, y)?, output))
     }
 
     fn flatten(&mut self, site: &str, x: Value) -> Result<Value> {

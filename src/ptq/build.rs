@@ -6,7 +6,7 @@ use ndarray::ArrayViewD;
 
 use super::{bias_of, stored_bytes, with_parameters};
 use crate::error::{Error, Result};
-use crate::exec::{Multipliers, Pairs, Product, Rounding, Step};
+use crate::exec::{Pairs, Product, Requantize, Rounding, Step};
 use crate::nn::{BatchNorm, INPUT, Layer, Pool};
 use crate::qparams::QParams;
 use crate::qtensor::QTensor;
@@ -27,6 +27,10 @@ pub(super) struct Builder<'a> {
 
 /// A bias has at most this many steps: 2³⁰.
 const MAX_BIAS: f64 = (1u32 << 30) as f64;
+
+/// 2⁻⁴⁰: a sum in i32 times so little is far below half a code, so weights that are this small
+/// count for nothing.
+const MIN_MULTIPLIER: f64 = 1.0 / (1u64 << 40) as f64;
 
 impl<'a> Builder<'a> {
     /// Before the first layer.
@@ -59,8 +63,14 @@ impl<'a> Builder<'a> {
     ) -> Result<Step> {
         let weight = layer.weight().ok_or(Error::Empty)?;
         let bias = bias_of(layer);
-        let s_x = f64::from(self.x.scale());
-        let least = |output: usize| (f64::from(bias[output]).abs() / (s_x * MAX_BIAS)) as f32;
+        let x_scale = self.x.scale();
+        let output = source.map(|source| self.round(source)).transpose()?;
+        let s_x = f64::from(x_scale);
+        let s_y = output.map_or(0.0, |output| f64::from(output.scale()));
+        let least = |output: usize| {
+            let for_bias = f64::from(bias[output]).abs() / MAX_BIAS;
+            (for_bias.max(s_y * MIN_MULTIPLIER) / s_x) as f32
+        };
         let codes = quantize(weight, self.pairs.of_weights(site)?, least)?;
         let product = Product::of(layer, &codes)?;
         let scales = product.scales().iter().map(|s_w| s_x * f64::from(*s_w));
@@ -78,19 +88,15 @@ impl<'a> Builder<'a> {
         });
         self.simulated.insert(site.to_owned(), rounded);
         self.bytes += stored_bytes(&codes, bias.len());
-        let Some(source) = source else {
+        let Some(output) = output else {
             return Ok(Step::Logits {
                 product,
                 bias: steps,
                 scales: scales.into_iter().map(|s| s as f32).collect(),
             });
         };
-        let output = self.round(source)?;
-        let s_y = f64::from(output.scale());
-        let factors = scales.into_iter().map(|s| s / s_y);
         Ok(Step::Requantize {
-            multipliers: Multipliers::new(self.rounding, factors),
-            bias: steps,
+            epilogue: Requantize::new(self.rounding, x_scale, product.scales(), output, &steps)?,
             product,
             output,
         })
@@ -112,7 +118,8 @@ impl<'a> Builder<'a> {
             }
             Layer::Pool(Pool::Average(_) | Pool::GlobalAverage) => {
                 let output = self.round(site)?;
-                Step::Mean { output }
+                let rounding = self.rounding;
+                Step::Mean { rounding, output }
             }
             _ => Step::Keep,
         })

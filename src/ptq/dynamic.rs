@@ -24,8 +24,8 @@ impl Dynamic {
     /// Folds the batch norms and quantizes the weights by `scheme`, which must be symmetric.
     ///
     /// # Errors
-    /// As [`fold_batch_norm`], [`QTensor::quantize`](crate::QTensor::quantize) and [`Product`]'s
-    /// constructors, with the layer's name.
+    /// As [`fold_batch_norm`], [`QTensor::quantize`](crate::QTensor::quantize) and [`Product::of`],
+    /// with the layer's name.
     pub fn new(network: &Network, scheme: Scheme, scope: Scope) -> Result<Self> {
         let network = fold_batch_norm(network)?;
         let (mut layers, mut bytes) = (BTreeMap::new(), 0);

@@ -3,9 +3,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use fewer_bits::Scheme;
+use fewer_bits::exec::Scope;
 use fewer_bits::io::{LabelledImages, load_network};
 use fewer_bits::models;
-use fewer_bits::nn::{Dataset, Network, Targets};
+use fewer_bits::nn::{Dataset, Network, Targets, fold_batch_norm};
+use fewer_bits::ptq::{Dynamic, Model, Recipe, Static};
+use ndarray::{ArrayD, Axis, Slice};
 
 /// The names of the trained networks, the smallest first.
 pub const NAMES: [&str; 4] = ["digits", "mlp", "cnn", "ds_cnn"];
@@ -79,6 +83,56 @@ pub fn calibration_and_test(name: &str) -> Result<(Dataset, Dataset), Box<dyn Er
 /// The first samples.
 pub fn first(data: &Dataset, count: usize) -> Result<Dataset, Box<dyn Error>> {
     Ok(data.select(&(0..count).collect::<Vec<_>>())?)
+}
+
+/// The index of the largest output of each sample.
+pub fn predictions(outputs: &ArrayD<f32>) -> Vec<usize> {
+    let largest = |row: ndarray::ArrayViewD<'_, f32>| {
+        let better = |best: (usize, f32), (i, &x)| if x > best.1 { (i, x) } else { best };
+        row.iter()
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), better)
+            .0
+    };
+    outputs.axis_iter(Axis(0)).map(largest).collect()
+}
+
+/// How many images are timed at once.
+const BATCH: usize = 100;
+
+/// Networks that do the same thing, by who they are.
+pub type Contenders = Vec<(&'static str, Box<dyn Model>)>;
+
+/// A network in f32, with its batch norms folded, and in INT8, static and dynamic; and images to time
+/// them with. Each predicts on these what it should: the integers what their simulation does, and all
+/// the same as f32, but for a few images in a hundred.
+pub fn contenders(name: &str) -> Result<(Contenders, ArrayD<f32>), Box<dyn Error>> {
+    let (calibration, test) = calibration_and_test(name)?;
+    let images = test
+        .inputs()
+        .slice_axis(Axis(0), Slice::from(..BATCH))
+        .to_owned();
+    let network = fold_batch_norm(&trained(name)?)?;
+    let fixed = Static::new(&network, [calibration.inputs().clone()], Recipe::default())?;
+    let simulated = predictions(&fixed.simulate(images.view())?);
+    if predictions(&fixed.forward(images.view())?) != simulated {
+        return Err(format!("{name}: the integers are not their simulation").into());
+    }
+    let dynamic = Dynamic::new(&network, Scheme::weights(0), Scope::Row)?;
+    let float = predictions(&network.forward(images.view())?);
+    let contenders: Contenders = vec![
+        ("f32", Box::new(network)),
+        ("static INT8", Box::new(fixed)),
+        ("dynamic INT8", Box::new(dynamic)),
+    ];
+    for (who, model) in &contenders {
+        let found = predictions(&model.forward(images.view())?);
+        let other = found.iter().zip(&float).filter(|(a, b)| a != b).count();
+        if other > BATCH / 25 {
+            return Err(format!("{name}, {who}: {other} of {BATCH} predictions changed").into());
+        }
+    }
+    Ok((contenders, images))
 }
 
 fn data(name: &str) -> PathBuf {

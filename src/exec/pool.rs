@@ -1,0 +1,83 @@
+//! Pooling of codes.
+
+use rayon::prelude::*;
+
+use super::requantize::{Requantize, Rounding};
+use crate::error::Result;
+use crate::gemm::Epilogue;
+use crate::nn::{Pool, Window};
+use crate::qparams::QParams;
+
+/// A window that slides over images.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pooling {
+    window: Window,
+    /// Height, width and channels of an image.
+    size: [usize; 3],
+    /// Height and width of the output.
+    out: [usize; 2],
+}
+
+impl Pooling {
+    /// Of images `[batch, height, width, channels]` to an output of `shape`.
+    pub(super) fn new(layer: Pool, images: [usize; 4], shape: &[usize]) -> Result<Self> {
+        let [_, height, width, channels] = images;
+        let (window, out) = match layer {
+            Pool::Max(window) | Pool::Average(window) => (window, [shape[1], shape[2]]),
+            Pool::GlobalAverage => (Window::new([height, width], [1, 1], [0, 0])?, [1, 1]),
+        };
+        let size = [height, width, channels];
+        Ok(Self { window, size, out })
+    }
+
+    /// What makes a code of a sum of n codes, for each n up to the pixels of the window: the mean
+    /// has the multiplier s_x/(n·s_y).
+    pub(super) fn means(
+        &self,
+        rounding: Rounding,
+        x_scale: f32,
+        y: QParams,
+    ) -> Result<Vec<Requantize>> {
+        let [height, width] = self.window.kernel();
+        let mean = |n: usize| Requantize::new(rounding, x_scale, &[1.0 / n as f32], y, &[]);
+        (1..=height * width).map(mean).collect()
+    }
+}
+
+/// The largest code under each window; or, with a zero point and [`Pooling::means`], the mean.
+pub(super) fn pool(of: Pooling, x: &[u8], means: Option<(i32, &[Requantize])>, y: &mut [u8]) {
+    let [height, width, channels] = of.size;
+    let pixels = of.out[0] * of.out[1] * channels;
+    let images = y.par_chunks_mut(pixels.max(1));
+    let images = images.zip(x.par_chunks((height * width * channels).max(1)));
+    images.for_each_init(Vec::new, |sums, (y, x)| {
+        for (at, y) in y.chunks_exact_mut(channels).enumerate() {
+            let (ys, top) = of.window.inside(0, at / of.out[1], height);
+            let (xs, left) = of.window.inside(1, at % of.out[1], width);
+            let count = ys.len() * xs.len();
+            let under = ys.flat_map(|ky| {
+                let line = (top + ky as isize) * width as isize + left;
+                xs.clone()
+                    .map(move |kx| (line + kx as isize) as usize * channels)
+            });
+            let under = under.map(|start| &x[start..start + channels]);
+            match means {
+                None => {
+                    under.for_each(|x| y.iter_mut().zip(x).for_each(|(y, x)| *y = (*y).max(*x)))
+                }
+                Some((zero_point, means)) => {
+                    sums.clear();
+                    sums.resize(channels, -(count as i32) * zero_point);
+                    under.for_each(|x| {
+                        sums.iter_mut()
+                            .zip(x)
+                            .for_each(|(s, x)| *s += i32::from(*x))
+                    });
+                    if let Some(mean) = means.get(count.wrapping_sub(1)) {
+                        mean.finish(0, 0, sums, y);
+                    }
+                }
+            }
+        }
+    });
+}
