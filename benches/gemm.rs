@@ -16,8 +16,9 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use fewer_bits::gemm::epilogue::{Codes, FixedPoint, Multiplier, Requantize};
-use fewer_bits::gemm::{PackedWeights, PackedWeights4};
-use fewer_bits::{QParams, QRange};
+use fewer_bits::gemm::ladder::Step;
+use fewer_bits::gemm::{Kernel, PackedWeights, PackedWeights4};
+use fewer_bits::{Isa, QParams, QRange};
 use support::convolutions::{ByteImages, Convolution, RealImages};
 use support::operands::{Operands, Operands4, RealOperands, Shape, Weights};
 use support::{Contender, limits, ours, peers};
@@ -32,6 +33,8 @@ const GEMM: [Shape; 5] = [
 /// The same weights every time: they stay in the last-level cache if they fit.
 const GEMV: Shape = Shape(1, 4096, 4096);
 const LINEAR: Shape = Shape(128, 384, 1536);
+/// Not larger, for the first step takes half a second.
+const LADDER: Shape = Shape(512, 512, 512);
 
 fn limits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("limits");
@@ -95,6 +98,21 @@ fn products(criterion: &mut Criterion, name: &str, shapes: &[Shape]) {
             peer.who += " f32";
             bench(&mut group, shape, peer, |out| real.accepts(out));
         }
+    }
+    group.finish();
+}
+
+/// The steps of chapter 17, from three loops to this crate's kernel.
+fn ladder(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ladder");
+    let operands = Operands::new(LADDER, Weights::Normal);
+    let isa = Kernel::new(Isa::Avx2).map_or(Isa::Portable, Kernel::isa);
+    for (index, step) in Step::ALL.into_iter().enumerate() {
+        let Some(ready) = step.ready(isa, operands.b.view()).unwrap() else {
+            continue;
+        };
+        let contender = ours::step(format!("{} {}", index + 1, step.name()), &operands.a, ready);
+        bench(&mut group, LADDER, contender, |out| out == operands.sums);
     }
     group.finish();
 }
@@ -188,6 +206,7 @@ fn main() {
     limits(&mut criterion);
     products(&mut criterion, "gemm", &GEMM);
     products(&mut criterion, "gemv", &[GEMV]);
+    ladder(&mut criterion);
     w4(&mut criterion);
     conv(&mut criterion);
     epilogue(&mut criterion);

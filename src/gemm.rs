@@ -15,6 +15,7 @@ pub mod epilogue;
 pub mod int4;
 mod int8;
 mod kernel;
+pub mod ladder;
 mod pack;
 mod reference;
 mod rows;

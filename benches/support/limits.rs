@@ -112,7 +112,7 @@ fn chain(kind: Kind, macs: u64, run: impl FnMut() + Send + 'static) -> Limit {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn arithmetic() -> Vec<Limit> {
+pub fn arithmetic() -> Vec<Limit> {
     let mut all = Vec::new();
     if is_x86_feature_detected!("avx2") {
         // SAFETY: AVX2 was detected.
@@ -146,7 +146,7 @@ fn arithmetic() -> Vec<Limit> {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn arithmetic() -> Vec<Limit> {
+pub fn arithmetic() -> Vec<Limit> {
     let mut all = vec![chain(Kind::F32(128), 4, || arm::f32_neon(STEPS))];
     if std::arch::is_aarch64_feature_detected!("dotprod") {
         // SAFETY: the dot product was detected.
@@ -157,7 +157,7 @@ fn arithmetic() -> Vec<Limit> {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn arithmetic() -> Vec<Limit> {
+pub fn arithmetic() -> Vec<Limit> {
     Vec::new()
 }
 

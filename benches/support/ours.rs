@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fewer_bits::gemm::epilogue::{Dequantize, Multiplier, Requantize, Sums};
 use fewer_bits::gemm::int4::RealOutput;
+use fewer_bits::gemm::ladder::Ready;
 use fewer_bits::gemm::{Activations, Kernel, PackedWeights, PackedWeights4};
 use fewer_bits::{Isa, QParams};
 use ndarray::{Array2, ArrayViewMut2};
@@ -41,6 +42,16 @@ pub fn int8(who: String, a: &Arc<Array2<u8>>, weights: Vec<PackedWeights>) -> Co
         let out = ArrayViewMut2::from_shape((a.nrows(), weights.columns()), out).unwrap();
         let activations = Activations::u8(a.view(), 0);
         weights.multiply(&activations, &Sums, out).unwrap();
+    })
+}
+
+/// The sums by a step of chapter 17's ladder.
+pub fn step(who: String, a: &Arc<Array2<u8>>, ready: Ready) -> Contender<i32> {
+    let a = a.clone();
+    Contender::new(who, move |out| {
+        let columns = out.len() / a.nrows();
+        let out = ArrayViewMut2::from_shape((a.nrows(), columns), out).unwrap();
+        ready.multiply(a.view(), 0, out).unwrap();
     })
 }
 

@@ -5,4 +5,5 @@ mod conv;
 mod epilogue;
 mod gemm;
 mod int4;
+mod ladder;
 mod operands;
