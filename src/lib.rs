@@ -19,10 +19,9 @@
 //! # Ok::<(), fewer_bits::Error>(())
 //! ```
 //!
-//! The modules stand on floors, and each imports only from floors below it:
-//! [`error`], [`qparams`] and [`isa`]; then [`elementwise`] and [`gemm`]; then [`scheme`],
-//! [`qtensor`] and [`onnx`]; then [`calibrate`] and [`nn`]; then [`exec`]; then [`ptq`]; then
-//! [`io`] and [`models`].
+//! The modules stand on floors, and each imports only from floors below it: [`error`]; then
+//! [`qparams`] and [`isa`]; then [`elementwise`] and [`scheme`]; then [`qtensor`] and [`gemm`]; then
+//! [`onnx`], [`calibrate`] and [`nn`]; then [`exec`]; then [`ptq`]; then [`io`] and [`models`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod calibrate;

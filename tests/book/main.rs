@@ -3,6 +3,7 @@
 //! Each check is a function that returns a list of problems, and stands beside a test that it finds
 //! one in a broken sample.
 
+mod floors;
 mod includes;
 mod listings;
 mod matter;
