@@ -78,3 +78,51 @@ fn no_evidence_is_left_from_a_program_that_is_gone() {
         );
     }
 }
+
+mod a_broken_sample {
+    use super::ch02_schemes::support::{Evidence, Outcome, differences};
+
+    const NAME: &str = "ch02_wrong_axis.md";
+
+    /// What an experiment makes whose committed file becomes this by `change`.
+    fn made(change: fn(String) -> String, evidence: &mut Evidence) -> Outcome {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/book/evidence/");
+        let committed = std::fs::read_to_string(folder.to_owned() + NAME)?;
+        evidence.text(NAME, change(committed));
+        Ok(())
+    }
+
+    fn problems(run: fn(&mut Evidence) -> Outcome) -> usize {
+        differences(run).unwrap().len()
+    }
+
+    #[test]
+    fn is_told_from_a_good_one() {
+        assert_eq!(problems(|e| made(|text| text, e)), 0);
+        assert_eq!(
+            problems(|e| made(|text| text.replace("44.5", "44.51"), e)),
+            0
+        );
+    }
+
+    #[test]
+    fn that_differs_from_the_committed_file_is_noticed() {
+        assert_eq!(
+            problems(|e| made(|text| text.replace("44.5", "44.6"), e)),
+            1
+        );
+        assert_eq!(problems(|e| made(|text| text.replace("−1.4", "1.4"), e)), 1);
+        assert_eq!(problems(|e| made(|text| text.replace("rows", "row"), e)), 1);
+        assert_eq!(problems(|e| made(|text| text + "| 1 |\n", e)), 1);
+    }
+
+    #[test]
+    fn that_nobody_committed_or_made_is_noticed() {
+        let not_committed = |e: &mut Evidence| -> Outcome {
+            e.text("no such file.md", "1");
+            Ok(())
+        };
+        assert_eq!(problems(not_committed), 1);
+        assert_eq!(problems(|_| Ok(())), 1);
+    }
+}

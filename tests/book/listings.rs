@@ -12,6 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The languages of blocks that are not Rust. Any other word might be Rust by another name: a page
+/// colours `rs` as Rust, and rustdoc takes a lone `ignore` for a listing that it need not run.
+const OTHER_LANGUAGES: [&str; 5] = ["c", "json", "python", "sh", "text"];
+
 /// How a Rust block is held to the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -35,8 +39,11 @@ fn kind(block: &Block) -> Result<Option<Kind>, String> {
         .split([',', ' '])
         .filter(|word| !word.is_empty())
         .collect();
-    if words[0] != "rust" {
+    if OTHER_LANGUAGES.contains(&words[0]) && words.len() == 1 {
         return Ok(None);
+    }
+    if words[0] != "rust" {
+        return Err(format!("`{info}` names no language of this book"));
     }
     let mut kind = Kind::Run;
     for word in &words[1..] {
@@ -209,6 +216,12 @@ mod a_broken_sample {
         for bad in [
             "```\nf();\n```\n",
             "    f();\n",
+            "```rs\nf();\n```\n",
+            "```Rust\nf();\n```\n",
+            "```ignore\nf();\n```\n",
+            "```text,rust,ignore\nf();\n```\n",
+            "```{.rust .ignore}\nf();\n```\n",
+            "~~~rust,ignore\nf();\n~~~\n",
             "```rust,ignore\nf();\n```\n",
             "```rust,no_run\nf();\n```\n",
             "```rust ignore\n{{#include ../src/f.rs:f}}\nand_more();\n```\n",
