@@ -131,7 +131,7 @@ impl Kernel {
         }
     }
 
-    /// Writes s·(q − z) of each `codes[i]` to `out[i]`.
+    /// Writes s·(q − z) of each `codes[i]` to `out[i]`, whether or not the range holds q.
     ///
     /// # Errors
     /// [`Error::LengthMismatch`].

@@ -4,8 +4,8 @@
 //! The one idea: ONNX says in which *type* the codes live and with which *shape* of scales; both
 //! translate into this crate's [`QRange`] and [`Granularity`], and the rest is
 //! [`QTensor`] and [`elementwise`](crate::elementwise). The answers are those of operator
-//! versions 21 to 25 (`DynamicQuantizeLinear`: 11; the integer products: 10 and 21), for `x` and scales in f32 and codes in
-//! integers. Chapter 3 derives the formulas.
+//! versions 21 to 25 (`DynamicQuantizeLinear`: 11; the integer products: 10 and 21), for `x` and
+//! scales in f32 and codes in integers. Chapter 3 derives the formulas.
 //!
 //! The order of the steps is ONNX's: divide by the scale in f32, round half to even, add the zero
 //! point, saturate. Where ONNX leaves an input undefined, or answers it with infinity, these
@@ -143,7 +143,8 @@ pub fn quantize_linear(x: ArrayViewD<'_, f32>, linear: &Linear<'_>) -> Result<QT
 
 /// `DequantizeLinear`: (x − zero point) · scale, for the codes `x` of `linear.range`.
 ///
-/// Codes of fewer than 8 bits come one to an element, as `i8` or `u8`.
+/// Codes of fewer than 8 bits come one to an element, as `i8` or `u8`. A code that `T` holds but
+/// `linear.range` does not is dequantized all the same; what then exceeds f32 is infinite.
 ///
 /// ```
 /// use fewer_bits::QRange;

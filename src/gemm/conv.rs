@@ -103,7 +103,8 @@ impl PackedFilters {
     ) -> Result<Self> {
         sliding.check()?;
         let (outputs, height, width, group_channels) = filters.dim();
-        if groups == 0 || outputs % groups != 0 {
+        // Every number divides 0 outputs: there is at most one group of none.
+        if groups == 0 || groups > outputs.max(1) || outputs % groups != 0 {
             return Err(Error::InvalidSetting {
                 what: "the number of groups",
                 value: groups.to_string(),

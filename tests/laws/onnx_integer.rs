@@ -271,6 +271,19 @@ fn what_would_mislead_or_overflow_is_refused() {
         ..Attributes::default()
     };
     assert!(matches!(conv(huge), Err(Error::TooManyElements { .. })));
+    // Every number divides the outputs that there are not.
+    let none = ArrayD::<i8>::zeros(vec![0, 1, 2, 2]);
+    let grouped = |group| {
+        let attributes = Attributes {
+            group,
+            ..Attributes::default()
+        };
+        conv_integer(x.view(), none.view(), 0, &[], &attributes)
+    };
+    assert_eq!(grouped(1).unwrap().shape(), [1, 0, 3, 3]);
+    for group in [0, 2, usize::MAX] {
+        assert!(matches!(grouped(group), Err(Error::InvalidSetting { .. })));
+    }
     // No elements, but a result of 2⁸⁰.
     let (tall, wide) = ([1 << 40, 0], [0, 1 << 40]);
     let (a, b) = (
