@@ -36,6 +36,7 @@ mod image;
 mod init;
 mod layers;
 mod loss;
+mod runs;
 mod simulation;
 mod tape;
 mod train;

@@ -8,10 +8,11 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayD, Axis};
 use rayon::prelude::*;
 
-use super::executor::{Executor, Shapes};
+use super::executor::{Executor, Shapes, into_row_major};
 use super::forward::{self, IMAGES, Images, from_values, matrix, matrix_mut};
 use super::image::Window;
 use super::layers::*;
+use super::runs::{self, channel_sums};
 use super::tape::{Normalized, same_shape};
 use crate::error::Result;
 
@@ -163,40 +164,42 @@ pub(super) fn depthwise_conv2d(
 
 /// With x̂ the normalized input of n rows and d its deviation: db = Σ dy, dw = Σ dy·x̂, and
 /// dx = w/(n·d)·(n·dy − db − x̂·dw). (Ioffe and Szegedy 2015, section 3, put together.)
-pub(super) fn batch_norm(layer: &BatchNorm, x: &Normalized, dy: &ArrayD<f32>) -> Result<Three> {
+pub(super) fn batch_norm(layer: &BatchNorm, x: &Normalized, dy: ArrayD<f32>) -> Result<Three> {
     same_shape("the gradient", x.values.shape(), dy.shape())?;
     let channels = layer.channels();
-    let (values, dy) = (x.values.as_standard_layout(), dy.as_standard_layout());
+    let values = x.values.as_standard_layout();
     let values = values.as_slice().unwrap_or_default();
-    let dy = dy.as_slice().unwrap_or_default();
-    let (mut dw, mut db) = (vec![0.0f64; channels], vec![0.0f64; channels]);
-    for (x, dy) in values.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
-        for (((dw, db), x), dy) in dw.iter_mut().zip(&mut db).zip(x).zip(dy) {
-            *dw += f64::from(*x) * f64::from(*dy);
-            *db += f64::from(*dy);
+    let mut dy = into_row_major(dy);
+    let narrow = |sums: Vec<f64>| -> Vec<f32> { sums.into_iter().map(|sum| sum as f32).collect() };
+    let db = narrow(channel_sums(dy.len(), channels, |sums, row| {
+        for (sum, dy) in sums.iter_mut().zip(&dy[row]) {
+            *sum += f64::from(*dy);
         }
-    }
-    let narrow = |values: Vec<f64>| Array1::from_iter(values.into_iter().map(|v| v as f32));
-    let (dw, db) = (narrow(dw), narrow(db));
+    }));
+    let dw = narrow(channel_sums(dy.len(), channels, |sums, row| {
+        for ((sum, x), dy) in sums.iter_mut().zip(&values[row.clone()]).zip(&dy[row]) {
+            *sum += f64::from(*x) * f64::from(*dy);
+        }
+    }));
     let rows = (values.len() / channels) as f32;
-    let factor = &layer.weight / &x.deviation;
-    let (mean_dw, mean_db) = (&dw / rows, &db / rows);
-    let mut dx = dy.to_vec();
-    for (dx, x) in dx
-        .chunks_exact_mut(channels)
-        .zip(values.chunks_exact(channels))
-    {
-        let means = mean_dw.iter().zip(&mean_db);
-        for (((dx, x), f), (mean_dw, mean_db)) in dx.iter_mut().zip(x).zip(&factor).zip(means) {
-            *dx = f * (*dx - mean_db - x * mean_dw);
+    let factor: Vec<f32> = (&layer.weight / &x.deviation).to_vec();
+    let [mean_dw, mean_db] = [&dw, &db].map(|d| d.iter().map(|d| d / rows).collect::<Vec<f32>>());
+    runs::each_with(&mut dy, values, channels, |dx, x| {
+        for (dx, x) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+            let means = mean_dw.iter().zip(&mean_db);
+            for (((dx, x), f), (mean_dw, mean_db)) in dx.iter_mut().zip(x).zip(&factor).zip(means) {
+                *dx = f * (*dx - mean_db - x * mean_dw);
+            }
         }
-    }
-    Ok((dw.into_dyn(), db, from_values(x.values.shape(), dx)))
+    });
+    let (dw, db) = (Array1::from(dw), Array1::from(db));
+    Ok((dw.into_dyn(), db, from_values(x.values.shape(), dy)))
 }
 
 impl Activation {
     /// The function's derivative at one point. At the kinks of ReLU and ReLU6, where there is none,
     /// 0.
+    #[inline]
     pub fn derivative(self, x: f32) -> f32 {
         match self {
             Self::Relu => f32::from(u8::from(x > 0.0)),
@@ -215,9 +218,18 @@ pub(super) fn activation(
     dy: ArrayD<f32>,
 ) -> Result<ArrayD<f32>> {
     same_shape("the gradient", x.shape(), dy.shape())?;
-    let mut dx = dy;
-    dx.zip_mut_with(&x, |d, x| *d *= layer.derivative(*x));
-    Ok(dx)
+    let shape = x.shape().to_vec();
+    let (mut dx, x) = (into_row_major(dy), into_row_major(x));
+    runs::each_with(&mut dx, &x, 1, |dx, x| match layer {
+        Activation::Relu => times(dx, x, |x| Activation::Relu.derivative(x)),
+        Activation::Relu6 => times(dx, x, |x| Activation::Relu6.derivative(x)),
+        other => times(dx, x, |x| other.derivative(x)),
+    });
+    Ok(from_values(&shape, dx))
+}
+
+fn times(dx: &mut [f32], x: &[f32], slope: impl Fn(f32) -> f32) {
+    dx.iter_mut().zip(x).for_each(|(dx, x)| *dx *= slope(*x));
 }
 
 /// The largest value of a window, the first of several, gets the whole gradient; the mean spreads
@@ -237,25 +249,45 @@ pub(super) fn pool(layer: Pool, x: &ArrayD<f32>, dy: &ArrayD<f32>) -> Result<Arr
         .zip(x_values.par_chunks(images.len()))
         .zip(dy.par_chunks(out[0] * out[1] * channels))
         .for_each(|((dx, x), dy)| {
+            let mut under = Vec::new();
+            let mut largest = (vec![0.0; channels], vec![0; channels]);
             for (at, dy) in dy.chunks_exact(channels).enumerate() {
-                let under = || {
-                    images
-                        .under(window, at / out[1], at % out[1])
-                        .map(|(_, s)| s)
-                };
-                if let Pool::Max(_) = layer {
-                    for (c, dy) in dy.iter().enumerate() {
-                        let first = under().reduce(|a, b| if x[b + c] > x[a + c] { b } else { a });
-                        dx[first.unwrap_or(0) + c] += dy;
+                under.clear();
+                let pixels = images.under(window, at / out[1], at % out[1]);
+                under.extend(pixels.map(|(_, start)| start));
+                match layer {
+                    Pool::Max(_) => to_the_largest(x, &under, &mut largest, dy, dx),
+                    _ => {
+                        let count = under.len() as f32;
+                        for &start in &under {
+                            let dx = &mut dx[start..start + channels];
+                            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy / count);
+                        }
                     }
-                    continue;
-                }
-                let count = under().count() as f32;
-                for start in under() {
-                    let dx = &mut dx[start..start + channels];
-                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy / count);
                 }
             }
         });
     Ok(from_values(x.shape(), dx))
+}
+
+/// Finds each channel's first largest of the pixels that begin at `under`, and adds the channel's
+/// `dy` there; `largest` is a place to note value and pixel.
+fn to_the_largest(
+    x: &[f32],
+    under: &[usize],
+    largest: &mut (Vec<f32>, Vec<u32>),
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let (values, pixels) = largest;
+    for (pixel, &start) in (0u32..).zip(under) {
+        for ((value, at), &x) in values.iter_mut().zip(&mut *pixels).zip(&x[start..]) {
+            let first = pixel == 0 || x > *value;
+            *value = if first { x } else { *value };
+            *at = if first { pixel } else { *at };
+        }
+    }
+    for (c, (&pixel, dy)) in pixels.iter().zip(dy).enumerate() {
+        dx[under[pixel as usize] + c] += dy;
+    }
 }

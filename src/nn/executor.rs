@@ -92,7 +92,7 @@ impl Executor for Float {
     }
 
     fn activation(&mut self, _: &str, layer: Activation, x: ArrayD<f32>) -> Result<ArrayD<f32>> {
-        Ok(x.mapv_into(|x| layer.apply(x)))
+        Ok(layer.apply_all(x))
     }
 
     fn pool(&mut self, _: &str, layer: Pool, x: ArrayD<f32>) -> Result<ArrayD<f32>> {

@@ -11,13 +11,27 @@ use rayon::prelude::*;
 use super::executor::{Executor, Shapes, into_row_major, into_shape};
 use super::image::{Window, im2col};
 use super::layers::*;
+use super::runs;
 use crate::error::Result;
 
 /// How many images one thread takes at a time: their unrolled windows stay in the cache.
 pub(super) const IMAGES: usize = 8;
 
 impl Activation {
+    /// The function of each element.
+    pub(super) fn apply_all(self, x: ArrayD<f32>) -> ArrayD<f32> {
+        let shape = x.shape().to_vec();
+        let mut y = into_row_major(x);
+        runs::each(&mut y, 1, |run| match self {
+            Self::Relu => run.iter_mut().for_each(|x| *x = Self::Relu.apply(*x)),
+            Self::Relu6 => run.iter_mut().for_each(|x| *x = Self::Relu6.apply(*x)),
+            other => run.iter_mut().for_each(|x| *x = other.apply(*x)),
+        });
+        from_values(&shape, y)
+    }
+
     /// The function at one point.
+    #[inline]
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Self::Relu if x < 0.0 => 0.0,
@@ -130,11 +144,14 @@ pub(super) fn scale_and_shift(
     Shapes.batch_norm("", &layer, x.shape().to_vec())?;
     let shape = x.shape().to_vec();
     let mut y = into_row_major(x);
-    for row in y.chunks_exact_mut(factor.len().max(1)) {
-        for ((y, f), s) in row.iter_mut().zip(factor).zip(shift) {
-            *y = *y * f + s;
+    let (factor, shift) = (factor.to_vec(), shift.to_vec());
+    runs::each(&mut y, factor.len(), |run| {
+        for row in run.chunks_exact_mut(factor.len().max(1)) {
+            for ((y, f), s) in row.iter_mut().zip(&factor).zip(&shift) {
+                *y = *y * f + s;
+            }
         }
-    }
+    });
     Ok(from_values(&shape, y))
 }
 

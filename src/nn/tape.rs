@@ -7,6 +7,7 @@ use ndarray::{Array1, ArrayD};
 use super::executor::{Executor, Float, Shapes, into_row_major, into_shape};
 use super::forward::from_values;
 use super::layers::*;
+use super::runs::{self, channel_sums};
 use super::simulation::{INPUT, Simulation};
 use super::{Network, backward, forward};
 use crate::error::{Error, Result};
@@ -96,7 +97,7 @@ impl<'a, S: Simulation> Tape<'a, S> {
                     dy = dx;
                 }
                 Step::BatchNorm(site, layer, x) => {
-                    let (dw, db, dx) = backward::batch_norm(&layer, &x, &dy)?;
+                    let (dw, db, dx) = backward::batch_norm(&layer, &x, dy)?;
                     found.insert(&site, dw.into_dyn(), db);
                     found.statistics.insert(site, (x.mean, x.variance));
                     dy = dx;
@@ -208,7 +209,7 @@ impl<S: Simulation> Executor for Tape<'_, S> {
     }
 
     fn activation(&mut self, site: &str, layer: Activation, x: ArrayD<f32>) -> Result<ArrayD<f32>> {
-        let y = x.mapv(|x| layer.apply(x));
+        let y = layer.apply_all(x.clone());
         self.steps.push(Step::Activation(layer, x));
         self.simulated(site, y)
     }
@@ -235,29 +236,28 @@ fn normalize(x: ArrayD<f32>) -> Result<Normalized> {
     }
     let shape = x.shape().to_vec();
     let mut x = into_row_major(x);
-    let mut mean = vec![0.0f64; channels];
-    for row in x.chunks_exact(channels) {
-        for (m, x) in mean.iter_mut().zip(row) {
-            *m += f64::from(*x);
+    let mean = channel_sums(x.len(), channels, |sums, row| {
+        for (sum, x) in sums.iter_mut().zip(&x[row]) {
+            *sum += f64::from(*x);
         }
-    }
-    mean.iter_mut().for_each(|m| *m /= rows as f64);
-    let mut variance = vec![0.0f64; channels];
-    for row in x.chunks_exact(channels) {
-        for ((v, x), m) in variance.iter_mut().zip(row).zip(&mean) {
-            *v += (f64::from(*x) - m).powi(2);
+    });
+    let mean: Vec<f64> = mean.into_iter().map(|sum| sum / rows as f64).collect();
+    let variance = channel_sums(x.len(), channels, |sums, row| {
+        for ((sum, x), mean) in sums.iter_mut().zip(&x[row]).zip(&mean) {
+            *sum += (f64::from(*x) - mean).powi(2);
         }
-    }
-    let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
-    let mean = narrow(mean);
-    let variance = narrow(variance.into_iter().map(|v| v / rows as f64).collect());
+    });
+    let variance: Vec<f32> = variance.iter().map(|v| (v / rows as f64) as f32).collect();
+    let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
     let deviation = variance.iter().map(|v| (v + BatchNorm::EPSILON).sqrt());
     let deviation: Vec<f32> = deviation.collect();
-    for row in x.chunks_exact_mut(channels) {
-        for ((x, m), d) in row.iter_mut().zip(&mean).zip(&deviation) {
-            *x = (*x - m) / d;
+    runs::each(&mut x, channels, |run| {
+        for row in run.chunks_exact_mut(channels) {
+            for ((x, m), d) in row.iter_mut().zip(&mean).zip(&deviation) {
+                *x = (*x - m) / d;
+            }
         }
-    }
+    });
     let values = from_values(&shape, x);
     let [mean, variance, deviation] = [mean, variance, deviation].map(Array1::from);
     Ok(Normalized {

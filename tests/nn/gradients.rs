@@ -202,3 +202,24 @@ fn huge_logits_overflow_no_loss_and_a_tie_counts_for_the_first_class() {
     assert_eq!(count_correct(nan.view(), &[0]), Ok(0));
     assert_eq!(count_correct(nan.view(), &[1]), Ok(0));
 }
+
+/// So large a batch is summed in parts; the statistics are those of the whole.
+#[test]
+fn a_norm_over_a_large_batch_has_the_mean_and_variance_of_all_of_it() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let x = uniform((2_001, 24), &mut rng);
+    let network = Network::new(&[24], [("norm", BatchNorm::identity(24).into())]).unwrap();
+    let mut exact = Exact;
+    let mut tape = Tape::new(&mut exact);
+    tape.run(&network, x.clone().into_dyn()).unwrap();
+    let ones = ArrayD::ones(vec![2_001, 24]);
+    let gradients = tape.backward(&network, ones).unwrap();
+    let (mean, variance) = &gradients.statistics["norm"];
+    for (c, column) in x.mapv(f64::from).columns().into_iter().enumerate() {
+        let exact = (column.mean().unwrap(), column.var(0.0));
+        assert!((f64::from(mean[c]) - exact.0).abs() < 1e-7);
+        assert!((f64::from(variance[c]) - exact.1).abs() < 1e-7);
+    }
+    let bias = &gradients.parameters["norm.bias"];
+    assert!(bias.iter().all(|&sum| sum == 2_001.0));
+}

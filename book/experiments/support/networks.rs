@@ -33,6 +33,11 @@ pub fn weights(name: &str) -> PathBuf {
     data("models").join(format!("{name}.safetensors"))
 }
 
+/// What its training printed.
+pub fn log(name: &str) -> PathBuf {
+    data("models").join(format!("{name}.csv"))
+}
+
 /// A network with its committed weights.
 pub fn trained(name: &str) -> Result<Network, Box<dyn Error>> {
     let mut network = untrained(name, 0)?;
