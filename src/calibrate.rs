@@ -5,8 +5,10 @@
 //! [`Scheme::params`](crate::Scheme::params). Chapters 6 and 11.
 
 mod histogram;
+mod least_error;
 
 pub use histogram::Histogram;
+pub use least_error::least_squares;
 
 use crate::elementwise::Kernel;
 use crate::error::{Error, Result};

@@ -21,7 +21,7 @@ pub use compare::{Compare, SiteDifference};
 pub use dynamic::{Dynamic, DynamicLayer, Scope};
 pub use fake::FakeQuantize;
 pub use integer::{Integer, Step, Value};
-pub(crate) use pairs::is_relu;
 pub use pairs::{Pairs, rounded_sites};
+pub(crate) use pairs::{is_relu, weight_granularity};
 pub use product::Product;
 pub use requantize::{Requantize, Rounding};

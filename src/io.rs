@@ -5,6 +5,7 @@
 //! takes no more memory than the file's own data. Writing is all or nothing. Chapters 5 and 19.
 
 pub mod idx;
+mod quantized;
 pub mod safetensors;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::io::Write;
 use std::path::Path;
 
 pub use idx::LabelledImages;
+pub use quantized::{load_quantized, save_quantized};
 pub use safetensors::{Tensor, load_network, save_network};
 
 use crate::error::{Error, Result};

@@ -21,7 +21,8 @@
 //!
 //! The modules stand on floors, and each imports only from floors below it: [`error`]; then
 //! [`qparams`] and [`isa`]; then [`elementwise`] and [`scheme`]; then [`qtensor`] and [`gemm`]; then
-//! [`onnx`], [`calibrate`] and [`nn`]; then [`exec`]; then [`ptq`]; then [`io`] and [`models`].
+//! [`onnx`], [`calibrate`] and [`nn`]; then [`exec`]; then [`ptq`] and [`qat`]; then
+//! [`io`] and [`models`].
 #![deny(unsafe_code, missing_docs, unreachable_pub)]
 
 pub mod calibrate;
@@ -35,6 +36,7 @@ pub mod models;
 pub mod nn;
 pub mod onnx;
 pub mod ptq;
+pub mod qat;
 pub mod qparams;
 pub mod qtensor;
 pub mod scheme;

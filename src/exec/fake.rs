@@ -30,6 +30,16 @@ pub(super) fn rounded(x: ArrayD<f32>, pair: QParams) -> Result<ArrayD<f32>> {
 }
 
 impl FakeQuantize<'_> {
+    /// The outputs of `network` for a batch of real numbers, which are rounded first.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; [`Error::NotANumber`] with the index of the first NaN.
+    pub fn run(&mut self, network: &Network, x: ArrayD<f32>) -> Result<ArrayD<f32>> {
+        network.check_input(x.shape())?;
+        let x = self.output(INPUT, x)?;
+        network.run(self, x)
+    }
+
     fn output(&self, site: &str, y: ArrayD<f32>) -> Result<ArrayD<f32>> {
         match self.pairs.get(site) {
             Some(pair) => rounded(y, *pair),

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::calibrate::least_squares;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, INPUT, Layer, Network, Pool};
 use crate::qparams::QParams;
+use crate::scheme::Granularity;
 
 /// The pairs of a network that is computed in integers.
 ///
@@ -19,6 +21,29 @@ pub struct Pairs {
 }
 
 impl Pairs {
+    /// Lets the largest weights saturate where that lessens the squared error: the
+    /// [`least_squares`] of each group of weights that shares a pair, which must be symmetric.
+    ///
+    /// # Errors
+    /// As [`of_weights`](Self::of_weights) and [`least_squares`], with the layer's name.
+    pub fn fit_weights(mut self, network: &Network) -> Result<Self> {
+        for (site, layer) in network.layers() {
+            let Some(weight) = layer.weight() else {
+                continue;
+            };
+            let pairs = self.of_weights(site)?;
+            let weight = weight.as_standard_layout();
+            let values = weight.as_slice().unwrap_or_default();
+            let share = values.len().div_ceil(pairs.len().max(1)).max(1);
+            let groups = values.chunks(share).zip(pairs);
+            let fitted = groups.map(|(values, pair)| least_squares(values, pair.range()));
+            let fitted: Result<_> = fitted.collect();
+            let fitted = fitted.map_err(|error| error.at(site))?;
+            self.weights.insert(site.to_owned(), fitted);
+        }
+        Ok(self)
+    }
+
     /// The pairs of a layer's weights.
     ///
     /// # Errors
@@ -35,6 +60,14 @@ impl Pairs {
     pub fn of_activations(&self, site: &str) -> Result<QParams> {
         let pair = self.activations.get(site).copied();
         pair.ok_or_else(|| missing(site, "has no scale and zero point for its output"))
+    }
+}
+
+/// Who shares the pairs of a layer's weights: all, if there is but one.
+pub(crate) fn weight_granularity(pairs: &[QParams]) -> Granularity {
+    match pairs.len() {
+        1 => Granularity::PerTensor,
+        _ => Granularity::PerChannel { axis: 0 },
     }
 }
 

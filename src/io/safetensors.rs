@@ -40,6 +40,28 @@ impl Tensor {
     }
 
     /// The real numbers, if the tensor holds such.
+    pub fn into_f32(self) -> Option<ArrayD<f32>> {
+        match self {
+            Self::F32(x) => Some(x),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_i8(self) -> Option<ArrayD<i8>> {
+        match self {
+            Self::I8(x) => Some(x),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_i32(self) -> Option<ArrayD<i32>> {
+        match self {
+            Self::I32(x) => Some(x),
+            _ => None,
+        }
+    }
+
+    /// The real numbers, if the tensor holds such.
     pub fn as_f32(&self) -> Option<&ArrayD<f32>> {
         match self {
             Self::F32(x) => Some(x),

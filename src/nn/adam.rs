@@ -41,18 +41,36 @@ impl Adam {
         learning_rate: f32,
     ) -> Result<()> {
         check(network, gradients)?;
-        self.steps = self.steps.saturating_add(1);
-        for (name, parameter) in network.parameters_mut() {
+        for (name, mut running) in network.parameters_mut() {
             let (site, field) = name.rsplit_once('.').unwrap_or(("", &name));
-            if let Some(gradient) = gradients.parameters.get(&name) {
-                self.move_parameter(&name, parameter, gradient, learning_rate);
-            } else if let Some((mean, variance)) = gradients.statistics.get(site) {
+            if let ("mean" | "variance", Some((mean, variance))) =
+                (field, gradients.statistics.get(site))
+            {
                 let batch = if field == "mean" { mean } else { variance };
-                let mut running = parameter;
                 running.zip_mut_with(batch, |running, batch| *running += 0.1 * (batch - *running));
             }
         }
+        self.update(
+            network.parameters_mut(),
+            &gradients.parameters,
+            learning_rate,
+        );
         Ok(())
+    }
+
+    /// Moves each of the parameters that has a gradient, of its shape.
+    pub(crate) fn update<'a>(
+        &mut self,
+        parameters: impl IntoIterator<Item = (String, ArrayViewMutD<'a, f32>)>,
+        gradients: &BTreeMap<String, ArrayD<f32>>,
+        learning_rate: f32,
+    ) {
+        self.steps = self.steps.saturating_add(1);
+        for (name, parameter) in parameters {
+            if let Some(gradient) = gradients.get(&name) {
+                self.move_parameter(&name, parameter, gradient, learning_rate);
+            }
+        }
     }
 
     fn move_parameter(

@@ -3,6 +3,7 @@
 use ndarray::{Array, Array1, Array2, Array3, Array4, ArrayViewD, ArrayViewMutD, Dimension};
 
 use super::image::Window;
+use super::tape::same_shape;
 use crate::error::{Error, Result};
 
 /// One layer of a [`Network`](crate::nn::Network).
@@ -42,6 +43,21 @@ impl Layer {
         let mut parameters = self.parameters().into_iter();
         let multiplies = !matches!(self, Self::BatchNorm(_));
         parameters.find_map(|(n, p)| (n == "weight" && multiplies).then_some(p))
+    }
+
+    /// The layer with other weights. One without weights stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    pub fn with_weight(&self, weight: ArrayViewD<'_, f32>) -> Result<Self> {
+        let mut layer = self.clone();
+        if let Some(own) = self.weight() {
+            same_shape("the weights", own.shape(), weight.shape())?;
+            for (_, mut own) in layer.parameters_mut().into_iter().take(1) {
+                own.assign(&weight);
+            }
+        }
+        Ok(layer)
     }
 
     /// The parameters with their names.

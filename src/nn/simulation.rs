@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
+use super::Network;
 use crate::error::Result;
 
 /// What training sees in place of the weights and activations: nothing else, or rounded ones.
@@ -51,6 +52,25 @@ pub trait Simulation {
     ) -> ArrayD<f32> {
         let _ = (site, x);
         gradient
+    }
+
+    /// Called behind each step of the training, which had this learning rate: the moment for what
+    /// the simulation itself has to learn.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn step(&mut self, learning_rate: f32) -> Result<()> {
+        let _ = learning_rate;
+        Ok(())
+    }
+
+    /// The outputs of `network` for a batch, as they will be when the training is over: what the
+    /// validation data are scored with.
+    ///
+    /// # Errors
+    /// As [`Network::forward`], and the implementation's.
+    fn predict(&self, network: &Network, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
+        network.forward(x)
     }
 }
 

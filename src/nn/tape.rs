@@ -130,18 +130,15 @@ impl<'a, S: Simulation> Tape<'a, S> {
 
     /// The layer with what the simulation makes of its weights.
     fn with_weights<L: Clone + Into<Layer>>(&mut self, site: &str, layer: &L) -> Result<Layer> {
-        let mut layer: Layer = layer.clone().into();
+        let layer: Layer = layer.clone().into();
         let simulated = match layer.weight() {
             Some(weight) => self.simulation.weights(site, weight)?,
             None => None,
         };
-        if let Some(simulated) = simulated {
-            for (_, mut weight) in layer.parameters_mut().into_iter().take(1) {
-                same_shape("the simulated weights", weight.shape(), simulated.shape())?;
-                weight.assign(&simulated);
-            }
+        match simulated {
+            Some(simulated) => layer.with_weight(simulated.view()),
+            None => Ok(layer),
         }
-        Ok(layer)
     }
 }
 

@@ -121,14 +121,16 @@ pub fn train<S: Simulation>(
                 let loss = step_loss;
                 return Err(Error::Diverged { epoch, loss });
             }
-            adam.step(network, &gradients, recipe.rate(done, of))?;
+            let rate = recipe.rate(done, of);
+            adam.step(network, &gradients, rate)?;
+            simulation.step(rate)?;
             loss += step_loss * samples.len() as f64;
             done += 1;
             if watch(Progress::Step { done, of }).is_break() {
                 return Ok(history);
             }
         }
-        let score = |data: &Dataset| data.score(256, |x| network.forward(x.view()));
+        let score = |data: &Dataset| data.score(256, |x| simulation.predict(network, x.view()));
         let report = Epoch {
             epoch,
             training_loss: loss / data.len() as f64,

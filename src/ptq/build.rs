@@ -6,11 +6,10 @@ use ndarray::ArrayViewD;
 
 use super::{bias_of, stored_bytes, with_parameters};
 use crate::error::{Error, Result};
-use crate::exec::{Pairs, Product, Requantize, Rounding, Step};
+use crate::exec::{Pairs, Product, Requantize, Rounding, Step, weight_granularity};
 use crate::nn::{BatchNorm, INPUT, Layer, Pool};
 use crate::qparams::QParams;
 use crate::qtensor::QTensor;
-use crate::scheme::Granularity;
 
 /// What is built while walking along the layers.
 pub(super) struct Builder<'a> {
@@ -35,7 +34,7 @@ const MIN_MULTIPLIER: f64 = 1.0 / (1u64 << 40) as f64;
 impl<'a> Builder<'a> {
     /// Before the first layer.
     pub(super) fn new(pairs: &'a Pairs, rounding: Rounding) -> Result<Self> {
-        Ok(Self {
+        let mut builder = Self {
             pairs,
             rounding,
             x: pairs.of_activations(INPUT)?,
@@ -43,7 +42,9 @@ impl<'a> Builder<'a> {
             simulated: BTreeMap::new(),
             rounded: BTreeMap::new(),
             bytes: 0,
-        })
+        };
+        builder.round(INPUT).map_err(|error| error.at(INPUT))?;
+        Ok(builder)
     }
 
     /// The pair of the values at `site`, which the next layer reads.
@@ -133,10 +134,6 @@ fn quantize(
     least: impl Fn(usize) -> f32,
 ) -> Result<QTensor> {
     let mut pairs = pairs.to_vec();
-    let granularity = match pairs.len() {
-        1 => Granularity::PerTensor,
-        _ => Granularity::PerChannel { axis: 0 },
-    };
     let count = pairs.len().max(1);
     for output in 0..weight.shape().first().copied().unwrap_or(0) {
         if let Some(pair) = pairs.get_mut(output % count)
@@ -145,7 +142,7 @@ fn quantize(
             *pair = QParams::new(least(output), pair.zero_point(), pair.range())?;
         }
     }
-    QTensor::quantize_with(weight, granularity, pairs)
+    QTensor::quantize_with(weight, weight_granularity(&pairs), pairs)
 }
 
 /// The code of f(x) for the x that each code stands for.

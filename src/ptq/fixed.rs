@@ -6,7 +6,7 @@ use ndarray::{ArrayD, ArrayViewD};
 
 use super::build::Builder;
 use super::recipe::Recipe;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::{
     Compare, FakeQuantize, Integer, Pairs, Rounding, SiteDifference, Step, Value, is_relu,
 };
@@ -84,7 +84,8 @@ impl Static {
     /// The outputs for a batch, computed in integers.
     ///
     /// # Errors
-    /// As [`Network::forward`]; [`Error::NotANumber`] with the index of the first NaN.
+    /// As [`Network::forward`]; [`Error::NotANumber`](crate::Error::NotANumber) with the index of
+    /// the first NaN.
     pub fn forward(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
         self.network.check_input(x.shape())?;
         let x = Value::Real(x.to_owned());
@@ -97,12 +98,7 @@ impl Static {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn simulate(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
-        self.network.check_input(x.shape())?;
-        if let Some(index) = x.iter().position(|x| x.is_nan()) {
-            return Err(Error::NotANumber { index });
-        }
-        let x = x.mapv(|x| self.input.dequantize(self.input.code(x)));
-        self.network.run(&mut self.fake(), x)
+        self.fake().run(&self.network, x.to_owned())
     }
 
     /// Where, and how far, the integers and the simulation of each layer differ on a batch.
@@ -119,7 +115,7 @@ impl Static {
 
     /// Bytes of codes, scales and biases, and of eight bytes for each pair of activations.
     pub fn bytes(&self) -> usize {
-        self.bytes + 8 * (1 + self.pairs.len())
+        self.bytes + 8 * self.pairs.len()
     }
 
     /// The pair of the network's input.
@@ -127,7 +123,7 @@ impl Static {
         self.input
     }
 
-    /// The pair of each site whose output is rounded.
+    /// The pair of each site whose output is rounded, and of the [`INPUT`].
     pub fn pairs(&self) -> &BTreeMap<String, QParams> {
         &self.pairs
     }

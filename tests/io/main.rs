@@ -1,6 +1,7 @@
 //! The laws of `fewer_bits::io`: a file gives what it says, or one error that names it.
 
 mod idx;
+mod quantized;
 mod safetensors;
 
 use std::path::PathBuf;

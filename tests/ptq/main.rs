@@ -3,6 +3,7 @@
 mod bad_recipes;
 mod dynamic;
 mod observers;
+mod qat;
 mod requantize;
 mod simulation;
 #[path = "../nn/strategies.rs"]

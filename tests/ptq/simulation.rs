@@ -72,7 +72,7 @@ proptest! {
     }
 }
 
-fn digits() -> Dataset {
+pub(super) fn digits() -> Dataset {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("book/data/digits");
     let file = |name: &str| folder.join(name);
     let (images, labels) = (file("images.idx3-ubyte"), file("labels.idx1-ubyte"));
