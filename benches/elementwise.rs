@@ -9,9 +9,10 @@
 //!   brackets refers to. A line of memory that the copy writes is fetched first, unless the C
 //!   library's copy knows better; that third transfer is not counted, for nobody asked for it.
 //! - *streaming copy*, the same with stores that go past the caches and fetch nothing.
-//! - *read*, all of them read. One core waits for what it reads, hardly for what it writes, so
-//!   quantize (four fifths read) and min-max end near this one. (A plain loop: within the caches
-//!   the kernels can be faster.)
+//! - *read*, all of them read, by a plain loop in one stream. One core waits for what it reads,
+//!   hardly for what it writes, so this is near what quantize (four fifths read) and min-max could
+//!   do if they left it to the processor to fetch ahead. They do not: one asks for what comes next,
+//!   the other reads in four places.
 //!
 //! Criterion measures each by itself, in the caches. Then all take turns, round by round, so that
 //! whatever else the machine does meets all of them alike: the table at the end is from there, and

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod blocks;
+mod min_max;
 
 use core::arch::x86_64::*;
 
@@ -12,6 +13,7 @@ use super::{Code, portable};
 use crate::isa::{Features, Isa};
 use crate::qparams::QParams;
 use blocks::*;
+use min_max::min_max;
 
 /// The proof that this CPU has AVX2: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +117,7 @@ fn quantize<T: Code>(params: QParams, x: &[f32], out: &mut [T], stream: bool) ->
 
     let head_clean = portable::quantize(params, x_head, head);
     for (x, out) in x_blocks.as_chunks().0.iter().zip(blocks) {
+        prefetch(x);
         // SAFETY: the fence follows, before anything else touches `blocks`.
         unsafe { store_streaming(quantizer.block::<T>(x, &mut nan), out) };
     }
@@ -200,41 +203,6 @@ fn dequantize<T: Code>(params: QParams, codes: &[T], out: &mut [f32], stream: bo
         store_values(dequantizer.block(&codes), &mut values);
         rest.copy_from_slice(&values[..rest.len()]);
     }
-}
-
-#[target_feature(enable = "avx2")]
-fn min_max(x: &[f32]) -> Option<(f32, f32)> {
-    let mut lo = [_mm256_set1_ps(f32::INFINITY); 4];
-    let mut hi = [_mm256_set1_ps(f32::NEG_INFINITY); 4];
-    let mut nan = _mm256_setzero_ps();
-    let (blocks, rest) = x.as_chunks();
-    for x in blocks {
-        let x = load(x);
-        for i in 0..4 {
-            lo[i] = _mm256_min_ps(lo[i], x[i]);
-            hi[i] = _mm256_max_ps(hi[i], x[i]);
-        }
-        let unordered = _mm256_or_ps(
-            _mm256_cmp_ps::<_CMP_UNORD_Q>(x[0], x[1]),
-            _mm256_cmp_ps::<_CMP_UNORD_Q>(x[2], x[3]),
-        );
-        nan = _mm256_or_ps(nan, unordered);
-    }
-    // A NaN may have wiped out what a lane of `lo` and `hi` knew, but then they are not used. An
-    // infinity reaches one of them.
-    if _mm256_movemask_ps(nan) != 0 {
-        return None;
-    }
-    let (mut lanes, mut ends) = ([0.0; BLOCK], (f32::INFINITY, f32::NEG_INFINITY));
-    store_values(lo, &mut lanes);
-    ends.0 = lanes.into_iter().fold(ends.0, f32::min);
-    store_values(hi, &mut lanes);
-    ends.1 = lanes.into_iter().fold(ends.1, f32::max);
-    if !rest.is_empty() {
-        let (lo, hi) = portable::min_max(rest)?;
-        ends = (ends.0.min(lo), ends.1.max(hi));
-    }
-    (ends.0.is_finite() && ends.1.is_finite()).then_some(ends)
 }
 
 #[cfg(test)]

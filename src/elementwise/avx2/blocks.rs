@@ -34,6 +34,21 @@ pub(super) fn load(x: &[f32; BLOCK]) -> [__m256; 4] {
     }
 }
 
+/// Asks for what lies half a page behind a block, for a loop that has so much to do for each block
+/// that the processor does not fetch far enough ahead by itself. (Of 0.5, 1, 2, 3 and 4 KiB, 2 and 3
+/// were the fastest, a quarter faster than none.)
+#[inline]
+#[target_feature(enable = "avx2")]
+#[allow(unused_unsafe)] // newer compilers know that a prefetch is safe
+pub(super) fn prefetch(x: &[f32; BLOCK]) {
+    let ahead = x.as_ptr().cast::<i8>().wrapping_add(2048);
+    // SAFETY: a prefetch is a hint. It neither faults nor changes anything, whatever the address.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(ahead);
+        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+    }
+}
+
 /// The 32 codes of a block as 32-bit integers.
 #[inline]
 #[target_feature(enable = "avx2")]
