@@ -26,9 +26,9 @@ impl Ends {
     #[target_feature(enable = "avx2")]
     fn see(&mut self, x: &[f32; BLOCK]) {
         let x = load(x);
-        for i in 0..4 {
-            self.lo[i] = _mm256_min_ps(self.lo[i], x[i]);
-            self.hi[i] = _mm256_max_ps(self.hi[i], x[i]);
+        for (i, &x) in x.iter().enumerate() {
+            self.lo[i] = _mm256_min_ps(self.lo[i], x);
+            self.hi[i] = _mm256_max_ps(self.hi[i], x);
         }
         let unordered = _mm256_or_ps(
             _mm256_cmp_ps::<_CMP_UNORD_Q>(x[0], x[1]),
