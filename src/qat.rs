@@ -41,7 +41,7 @@ use ndarray::{Array1, ArrayD, ArrayViewD};
 
 use crate::error::{Error, Result};
 use crate::exec::{FakeQuantize, Pairs};
-use crate::nn::{Adam, Layer, Network, Simulation};
+use crate::nn::{Adam, Layer, Network, Simulation, fold_batch_norm};
 use crate::qparams::QParams;
 use round::{rounded, straight_through};
 
@@ -113,8 +113,18 @@ impl FakeQuantizer {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with the layer's name and the index of a NaN or infinity among its
-    /// weights.
+    /// weights; [`Error::InvalidSetting`] with the name of a batch norm that should have been
+    /// folded, for the pairs are then not those of the folded weights.
     pub fn pairs(&self, network: &Network) -> Result<Pairs> {
+        let folded = fold_batch_norm(network)?;
+        if let Some((site, _)) = network.layers().find(|(s, _)| folded.layer(s).is_none()) {
+            let error = Error::InvalidSetting {
+                what: "a batch norm behind weights",
+                value: "one that is not folded".to_owned(),
+                allowed: "fold_batch_norm must come before training with rounding",
+            };
+            return Err(error.at(site));
+        }
         let mut pairs = self.pairs.clone();
         for (site, layer) in network.layers() {
             if let Some(weight) = layer.weight() {
@@ -139,12 +149,14 @@ impl FakeQuantizer {
 }
 
 impl Simulation for FakeQuantizer {
+    // ANCHOR: weights
     fn weights(&mut self, site: &str, w: ArrayViewD<'_, f32>) -> Result<Option<ArrayD<f32>>> {
         let pairs = self.weight_pairs(site, w.view())?;
         let rounded = rounded(w, &pairs, |_, _, rounded| rounded.value);
         self.pairs.weights.insert(site.to_owned(), pairs);
         Ok(Some(rounded))
     }
+    // ANCHOR_END: weights
 
     fn activations(&mut self, site: &str, x: ArrayViewD<'_, f32>) -> Result<Option<ArrayD<f32>>> {
         let Some(pair) = self.pairs.activations.get_mut(site) else {
@@ -156,6 +168,7 @@ impl Simulation for FakeQuantizer {
         Ok(Some(rounded(x, &[*pair], |_, _, rounded| rounded.value)))
     }
 
+    // ANCHOR: weights_gradient
     fn weights_gradient(
         &mut self,
         site: &str,
@@ -173,6 +186,7 @@ impl Simulation for FakeQuantizer {
             }
         }
     }
+    // ANCHOR_END: weights_gradient
 
     fn activations_gradient(
         &mut self,
@@ -192,6 +206,7 @@ impl Simulation for FakeQuantizer {
         }
     }
 
+    // ANCHOR: step
     fn step(&mut self, learning_rate: f32) -> Result<()> {
         let gradients = std::mem::take(&mut self.gradients);
         let scales = self.scales.iter_mut();
@@ -215,6 +230,7 @@ impl Simulation for FakeQuantizer {
         }
         Ok(())
     }
+    // ANCHOR_END: step
 
     fn predict(&self, network: &Network, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
         network.check_input(x.shape())?;

@@ -15,9 +15,6 @@ use std::time::Instant;
 use fewer_bits::io::{save_network, write_atomically};
 use fewer_bits::nn::*;
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{ArrayD, Axis, Slice};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use support::networks;
 
 /// Each network and how it is trained. Clothes look as well in a mirror; digits do not.
@@ -36,39 +33,19 @@ fn setting(name: &str) -> Result<(Network, Recipe), Box<dyn Error>> {
         schedule: Schedule::Cosine,
         seed: 5,
         patience: None,
-        augment: (name != "digits").then_some(mirror_some),
+        augment: (name != "digits").then_some(networks::mirror_some),
     };
     Ok((network, recipe))
-}
-
-/// Mirrors every second image of `[batch, height, width, channels]`, on average.
-fn mirror_some(images: &mut ArrayD<f32>, rng: &mut ChaCha8Rng) {
-    for mut image in images.outer_iter_mut() {
-        if rng.random_bool(0.5) {
-            let mirrored = image
-                .slice_axis(Axis(1), Slice::new(0, None, -1))
-                .to_owned();
-            image.assign(&mirrored);
-        }
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).unwrap_or("digits".to_owned());
     let (mut network, recipe) = setting(&name)?;
-    let (training, test) = match name.as_str() {
-        "digits" => networks::digits()?,
-        _ => (fashion("train")?, fashion("t10k")?),
-    };
+    let (training, test) = networks::training_and_test(&name)?;
     println!("{name}: {} parameters", network.parameter_count());
     let log = run(&mut network, &training, &test, &recipe)?;
     save_network(&networks::weights(&name), &network)?;
     Ok(write_atomically(&networks::log(&name), log.as_bytes())?)
-}
-
-fn fashion(part: &str) -> Result<Dataset, Box<dyn Error>> {
-    let missing = "the full Fashion-MNIST is not here: set FASHION_MNIST to its folder";
-    networks::full_fashion(part)?.ok_or(missing.into())
 }
 
 /// Trains, and returns the log.

@@ -4,13 +4,15 @@
 //! objects instead. The networks are those whose weights are in `book/data/models`. They are scored on
 //! Fashion-MNIST's full test set where it is (in the folder that `FASHION_MNIST` names, or where
 //! Debian's package `dataset-fashion-mnist` puts it), and otherwise on the committed 1 000 images.
-//! The ranges of static quantization come from 512 training images.
+//! The ranges of static quantization come from 512 training images; what is trained with its rounding
+//! (`qat`) is read from the files that `ch08_train` made.
 
 pub mod support;
 
 use std::error::Error;
 
-use fewer_bits::exec::Scope;
+use fewer_bits::QRange;
+use fewer_bits::exec::{Rounding, Scope};
 use fewer_bits::nn::{Dataset, Network};
 use fewer_bits::ptq::{
     Dynamic, Evaluation, Model, Recipe, Static, WeightsOnly, evaluate, weight_scheme,
@@ -92,20 +94,20 @@ fn every_scheme(
             )?;
         }
     }
-    for bits in [8, 4, 2] {
+    for bits in [[8, 8], [4, 8], [3, 8], [2, 8], [4, 4]] {
         for per_channel in [false, true] {
-            let weights = weight_scheme(bits, per_channel)?;
-            let recipe = Recipe {
-                weights,
+            let mut recipe = Recipe {
+                weights: weight_scheme(bits[0], per_channel)?,
                 ..Recipe::default()
             };
+            recipe.activations.range = QRange::unsigned(bits[1])?;
             let batches = [calibration.inputs().clone()];
-            add(
-                "static",
-                [bits, 8],
-                per_channel,
-                &Static::new(network, batches, recipe)?,
-            )?;
+            let integers = Static::new(network, batches, recipe)?;
+            add("static", bits, per_channel, &integers)?;
+        }
+        if let Some((network, pairs)) = networks::quantized(model, bits)? {
+            let integers = Static::with_pairs(&network, &pairs, Rounding::default())?;
+            add("qat", bits, true, &integers)?;
         }
     }
     for per_channel in [false, true] {

@@ -139,7 +139,7 @@ pub fn machine() -> String {
     )
 }
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("book/evidence")
 }
 

@@ -10,8 +10,7 @@ const TRIALS: u32 = 100;
 /// magnitude, the one with which Σ(x − x̂)² is least; the widest of several.
 ///
 /// With few codes it pays to let the largest values saturate, for then the others have smaller
-/// steps. (Banner et al. 2019 and many others; the grid search is as in Nagel et al. 2021, section
-/// 3.1, "MSE".)
+/// steps. Chapters 8 and 11.
 ///
 /// # Errors
 /// [`Error::Empty`] without values, [`Error::NotFinite`] with the index of a NaN or infinity, and

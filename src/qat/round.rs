@@ -20,6 +20,7 @@ pub(super) struct Rounded {
 
 impl Rounded {
     /// As [`QParams::fake_quantize`]; NaN stays NaN, and the loss will show it.
+    // ANCHOR: of
     #[inline]
     pub(super) fn of(x: f32, pair: QParams) -> Self {
         let [lo, hi] = [pair.range().min(), pair.range().max()];
@@ -30,6 +31,7 @@ impl Rounded {
             saturated: steps < lo || steps > hi,
         }
     }
+    // ANCHOR_END: of
 }
 
 /// The straight-through estimator: given the gradient with respect to x̂, the one with respect to
@@ -40,7 +42,7 @@ impl Rounded {
 /// - where nothing saturates, ∂x̂/∂x = 1 and ∂x̂/∂ ln s = s·(round(x/s) − x/s) = x̂ − x;
 /// - where x saturates, ∂x̂/∂x = 0 and ∂x̂/∂ ln s = x̂, for the end of the range moves with s.
 ///
-/// (Esser et al. 2020, equations 3 and 5; times s for the logarithm.)
+/// (Esser et al. 2020; times s for the logarithm.) Chapter 8 derives it.
 // ANCHOR: straight_through
 pub(super) fn straight_through(
     x: ArrayViewD<'_, f32>,

@@ -6,6 +6,7 @@ mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
+mod ch08;
 mod ch16;
 mod ch18;
 
@@ -83,6 +84,7 @@ fn sentences() -> Vec<Sentence> {
     hold("ch02_a_map_of_the_schemes.md", ch02::sentences);
     hold("ch03_scale_and_zero_point.md", ch03::sentences);
     hold("ch04_a_quantizer_in_rust.md", ch04::sentences);
+    hold("ch08_quantization_aware_training.md", ch08::sentences);
     hold("ch16_what_the_cpu_offers.md", ch16::sentences);
     hold(
         "ch18_fusing_threading_measuring_honestly.md",

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use fewer_bits::exec::{Pairs, Rounding};
 use fewer_bits::nn::{
-    Dataset, Exact, Layer, Linear, Network, Recipe as Training, Simulation, Targets,
+    BatchNorm, Dataset, Exact, Layer, Linear, Network, Recipe as Training, Simulation, Targets,
     fold_batch_norm, train,
 };
 use fewer_bits::ptq::{Recipe, Static, weight_scheme};
@@ -50,7 +50,6 @@ fn without_biases(network: &Network) -> Network {
     network
 }
 
-// ANCHOR: straight_through_tests
 proptest! {
     #[test]
     fn on_the_way_there_each_value_is_the_one_that_its_code_stands_for(
@@ -64,6 +63,7 @@ proptest! {
     }
 
     /// Saturated is what lies more than half a step beyond an end.
+    // ANCHOR: on_the_way_back_the_gradient_passes_where_nothing_saturated
     #[test]
     fn on_the_way_back_the_gradient_passes_where_nothing_saturated(
         pair in pairs(), x in prop::collection::vec(-30.0f32..30.0, 1..50),
@@ -80,8 +80,8 @@ proptest! {
             }
         }
     }
+    // ANCHOR_END: on_the_way_back_the_gradient_passes_where_nothing_saturated
 }
-// ANCHOR_END: straight_through_tests
 
 proptest! {
     #![proptest_config(cases())]
@@ -262,6 +262,18 @@ fn what_is_missing_or_means_nothing_is_refused() {
         QParams::new(0.5, 0, QRange::U16).unwrap(),
     );
     assert!(message(&pairs).contains("0..=65535"), "{}", message(&pairs));
+    // Behind weights, a batch norm has to be folded first.
+    let layers = [
+        ("only", network.layer("only").unwrap().clone()),
+        ("norm", BatchNorm::identity(1).into()),
+    ];
+    let unfolded = Network::new(&[2], layers).unwrap();
+    let quantizer = FakeQuantizer::new(Pairs::default(), Ranges::Learned).unwrap();
+    let told = quantizer.pairs(&unfolded).err().unwrap().to_string();
+    assert!(
+        told.starts_with("norm: a batch norm behind weights"),
+        "{told}"
+    );
     for momentum in [0.0, -1.0, 1.5, f32::NAN] {
         let made = FakeQuantizer::new(pairs.clone(), Ranges::Observed { momentum });
         assert!(

@@ -4,12 +4,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use fewer_bits::Scheme;
-use fewer_bits::exec::Scope;
-use fewer_bits::io::{LabelledImages, load_network};
+use fewer_bits::exec::{Pairs, Scope};
+use fewer_bits::io::{LabelledImages, load_network, load_quantized};
 use fewer_bits::models;
 use fewer_bits::nn::{Dataset, Network, Targets, fold_batch_norm};
 use fewer_bits::ptq::{Dynamic, Model, Recipe, Static};
 use ndarray::{ArrayD, Axis, Slice};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 /// The names of the trained networks, the smallest first.
 pub const NAMES: [&str; 4] = ["digits", "mlp", "cnn", "ds_cnn"];
@@ -43,6 +45,21 @@ pub fn trained(name: &str) -> Result<Network, Box<dyn Error>> {
     let mut network = untrained(name, 0)?;
     load_network(&weights(name), &mut network)?;
     Ok(network)
+}
+
+/// A network that was trained with this many bits for weights and for activations, if there is one,
+/// and its pairs.
+pub fn quantized(
+    name: &str,
+    [weight_bits, activation_bits]: [u32; 2],
+) -> Result<Option<(Network, Pairs)>, Box<dyn Error>> {
+    let path = weights(&format!("{name}_w{weight_bits}a{activation_bits}"));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut network = fold_batch_norm(&untrained(name, 0)?)?;
+    let pairs = load_quantized(&path, &mut network)?;
+    Ok(Some((network, pairs)))
 }
 
 /// The digits to train on and those to test with, pixels from 0 to 1.
@@ -85,6 +102,36 @@ pub fn calibration_and_test(name: &str) -> Result<(Dataset, Dataset), Box<dyn Er
     Ok((fashion("calibration")?, test))
 }
 
+/// The same with the committed images alone, so that every machine sees the same ones.
+pub fn committed(name: &str) -> Result<(Dataset, Dataset), Box<dyn Error>> {
+    match name {
+        "digits" => calibration_and_test(name),
+        _ => Ok((fashion("calibration")?, fashion("test")?)),
+    }
+}
+
+/// What a network is trained on and what it is tested with, in full.
+pub fn training_and_test(name: &str) -> Result<(Dataset, Dataset), Box<dyn Error>> {
+    if name == "digits" {
+        return digits();
+    }
+    let missing = "the full Fashion-MNIST is not here: set FASHION_MNIST to its folder";
+    let full = |part| full_fashion(part)?.ok_or(Box::<dyn Error>::from(missing));
+    Ok((full("train")?, full("t10k")?))
+}
+
+/// Mirrors every second image of `[batch, height, width, channels]`, on average.
+pub fn mirror_some(images: &mut ArrayD<f32>, rng: &mut ChaCha8Rng) {
+    for mut image in images.outer_iter_mut() {
+        if rng.random_bool(0.5) {
+            let mirrored = image
+                .slice_axis(Axis(1), Slice::new(0, None, -1))
+                .to_owned();
+            image.assign(&mirrored);
+        }
+    }
+}
+
 /// The first samples.
 pub fn first(data: &Dataset, count: usize) -> Result<Dataset, Box<dyn Error>> {
     Ok(data.select(&(0..count).collect::<Vec<_>>())?)
@@ -100,6 +147,15 @@ pub fn predictions(outputs: &ArrayD<f32>) -> Vec<usize> {
             .0
     };
     outputs.axis_iter(Axis(0)).map(largest).collect()
+}
+
+/// How many of the predictions are right.
+pub fn correct(predictions: &[usize], data: &Dataset) -> usize {
+    let Targets::Labels(labels) = data.targets() else {
+        return 0; // numbers are predicted by nobody
+    };
+    let right = predictions.iter().zip(labels);
+    right.filter(|(p, label)| p == label).count()
 }
 
 /// How many images are timed at once.
