@@ -149,14 +149,12 @@ impl FakeQuantizer {
 }
 
 impl Simulation for FakeQuantizer {
-    // ANCHOR: weights
     fn weights(&mut self, site: &str, w: ArrayViewD<'_, f32>) -> Result<Option<ArrayD<f32>>> {
         let pairs = self.weight_pairs(site, w.view())?;
         let rounded = rounded(w, &pairs, |_, _, rounded| rounded.value);
         self.pairs.weights.insert(site.to_owned(), pairs);
         Ok(Some(rounded))
     }
-    // ANCHOR_END: weights
 
     fn activations(&mut self, site: &str, x: ArrayViewD<'_, f32>) -> Result<Option<ArrayD<f32>>> {
         let Some(pair) = self.pairs.activations.get_mut(site) else {
