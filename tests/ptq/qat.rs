@@ -63,9 +63,9 @@ proptest! {
     }
 
     /// Saturated is what lies more than half a step beyond an end.
-    // ANCHOR: on_the_way_back_the_gradient_passes_where_nothing_saturated
+    // ANCHOR: the_gradient_passes_where_nothing_saturated
     #[test]
-    fn on_the_way_back_the_gradient_passes_where_nothing_saturated(
+    fn the_gradient_passes_where_nothing_saturated(
         pair in pairs(), x in prop::collection::vec(-30.0f32..30.0, 1..50),
     ) {
         let mut quantizer = at_one_site(pair, Ranges::Learned);
@@ -80,7 +80,7 @@ proptest! {
             }
         }
     }
-    // ANCHOR_END: on_the_way_back_the_gradient_passes_where_nothing_saturated
+    // ANCHOR_END: the_gradient_passes_where_nothing_saturated
 }
 
 proptest! {
@@ -88,9 +88,9 @@ proptest! {
 
     /// Biases are all that the integers round and training does not, to a step of s_x·s_w, so here
     /// there are none.
-    // ANCHOR: what_training_sees_is_what_the_integers_simulation_computes
+    // ANCHOR: training_sees_what_the_integers_simulation_computes
     #[test]
-    fn what_training_sees_is_what_the_integers_simulation_computes(
+    fn training_sees_what_the_integers_simulation_computes(
         mut rng in rng(), bits in 2u32..=8, per_channel: bool, learned: bool,
     ) {
         let (network, x) = network(&mut rng, 12);
@@ -105,7 +105,7 @@ proptest! {
         let integers = Static::with_pairs(&network, &pairs, Rounding::Float).unwrap();
         prop_assert_eq!(seen, integers.simulate(x.view()).unwrap());
     }
-    // ANCHOR_END: what_training_sees_is_what_the_integers_simulation_computes
+    // ANCHOR_END: training_sees_what_the_integers_simulation_computes
 
     #[test]
     fn fitted_weights_have_no_larger_squared_error(mut rng in rng(), bits in 2u32..=8) {
