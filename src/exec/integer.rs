@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, ArrayView2, IxDyn};
+use ndarray::{ArrayD, ArrayView2, ArrayViewD, IxDyn};
 
 use super::pool::{Pooling, pool};
 use super::product::Product;
@@ -85,18 +85,24 @@ pub struct Integer<'a> {
 type Codes = (ArrayD<u8>, QParams);
 
 impl Integer<'_> {
+    /// The codes of the network's input.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] with the index of the first NaN.
+    pub fn quantize(&self, x: ArrayViewD<'_, f32>) -> Result<Value> {
+        let x = x.as_standard_layout();
+        let mut codes = ArrayD::zeros(IxDyn(x.shape()));
+        let (from, to) = (x.as_slice(), codes.as_slice_mut());
+        let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+        Kernel::best().quantize(self.input, from, to)?;
+        Ok(Value::Codes(codes, self.input))
+    }
+
     /// The codes that a layer reads. Real numbers come only from outside: they are the input.
     fn codes(&self, x: Value) -> Result<Codes> {
         match x {
             Value::Codes(codes, pair) => Ok((standard(codes), pair)),
-            Value::Real(x) => {
-                let x = standard(x);
-                let mut codes = ArrayD::zeros(IxDyn(x.shape()));
-                let (from, to) = (x.as_slice(), codes.as_slice_mut());
-                let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-                Kernel::best().quantize(self.input, from, to)?;
-                Ok((codes, self.input))
-            }
+            Value::Real(x) => self.codes(self.quantize(x.view())?),
         }
     }
 
@@ -209,6 +215,7 @@ impl Epilogue for Logits<'_> {
         crate::error::same_length("bias", columns, self.bias.len())
     }
 
+    #[inline(always)]
     fn finish(&self, _row: usize, column: usize, sums: &[i32], out: &mut [f32]) {
         let columns = self.bias[column..].iter().zip(&self.scales[column..]);
         for ((out, sum), (bias, scale)) in out.iter_mut().zip(sums).zip(columns) {

@@ -4,6 +4,8 @@
 //! signed byte is moved up by 128, and so is its zero point, which changes no product. Real numbers
 //! are quantized on the way, so that a fused layer never stores their codes.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::conv::Patches;
@@ -129,20 +131,35 @@ impl<'a> Activations<'a> {
         }
     }
 
-    /// Writes the codes of row `row`, as unsigned bytes.
+    /// Writes the codes of `rows`, as unsigned bytes. Rows of `out` begin `stride` bytes apart, at least
+    /// 15 more than the depth; what is behind a row is not written, or zero.
     ///
     /// # Errors
-    /// [`Error::NotANumber`] with the index of the first NaN of the row.
-    pub(super) fn write_row(
+    /// [`Error::NotANumber`] with the index of the first NaN of a row.
+    pub(super) fn write_rows(
         &self,
-        row: usize,
+        rows: Range<usize>,
+        stride: usize,
         kernel: elementwise::Kernel,
         out: &mut [u8],
     ) -> Result<()> {
+        if stride == 0 {
+            return Ok(()); // no depth
+        }
+        if let Source::Patches(patches) = &self.source {
+            patches.write_rows(rows, stride, out);
+            return Ok(());
+        }
+        let depth = self.depth();
+        let mut each = rows.zip(out.chunks_exact_mut(stride));
+        each.try_for_each(|(row, out)| self.write_row(row, kernel, &mut out[..depth]))
+    }
+
+    fn write_row(&self, row: usize, kernel: elementwise::Kernel, out: &mut [u8]) -> Result<()> {
         match &self.source {
             Source::U8(a) => copy(a.row(row), out, |v| v),
             Source::I8(a) => copy(a.row(row), out, |v| (v as u8) ^ 0x80),
-            Source::Patches(patches) => patches.write_row(row, out),
+            Source::Patches(_) => {} // written before
             Source::F32(x, params) => {
                 let params = unsigned(of_row(params, row))?;
                 let quantized = match x.row(row).as_slice() {

@@ -8,7 +8,7 @@
 //! Images are `[batch, height, width, channels]`, filters `[outputs, kernel height, kernel width,
 //! channels of a group]`, as in [`nn`](crate::nn). [`onnx`](crate::onnx) takes channels first.
 
-mod depthwise;
+mod direct;
 mod patches;
 mod sliding;
 
@@ -18,7 +18,7 @@ use super::activations::Activations;
 use super::epilogue::{Epilogue, Sums};
 use super::{Kernel, PackedWeights};
 use crate::error::{Error, Result, addressable, same_length};
-use depthwise::Depthwise;
+use direct::Direct;
 pub(super) use patches::Patches;
 use patches::Pixels;
 pub use sliding::Sliding;
@@ -64,10 +64,13 @@ pub struct PackedFilters {
     packed: Packed,
 }
 
+/// Windows of so many codes or fewer are not written down as rows of a product.
+const SHALLOW: usize = 16;
+
 #[derive(Debug, Clone)]
 enum Packed {
     Groups(Vec<PackedWeights>),
-    Depthwise(Depthwise),
+    Direct(Direct),
 }
 
 impl PackedFilters {
@@ -114,8 +117,11 @@ impl PackedFilters {
         if !zero_points.is_empty() {
             same_length("zero points of the filters", outputs, zero_points.len())?;
         }
-        let packed = if groups > 1 && groups == outputs && group_channels == 1 {
-            Packed::Depthwise(Depthwise::new(kernel, filters, zero_points)?)
+        let depthwise = groups > 1 && groups == outputs && group_channels == 1;
+        let codes = height.saturating_mul(width).saturating_mul(group_channels);
+        let shallow = groups == 1 && (1..=SHALLOW).contains(&codes);
+        let packed = if depthwise || shallow {
+            Packed::Direct(Direct::new(kernel, filters, zero_points, depthwise)?)
         } else {
             let count = outputs / groups;
             let depth = height * width * group_channels;
@@ -220,8 +226,9 @@ impl PackedFilters {
             Patches::new(pixels, self.kernel_size, self.sliding, out_size)
         };
         let groups = match &self.packed {
-            Packed::Depthwise(filters) => {
-                filters.convolve(&patches(0..self.groups), epilogue, out);
+            Packed::Direct(filters) => {
+                let channels = 0..self.groups * self.group_channels;
+                filters.convolve(&patches(channels), epilogue, out);
                 return Ok(());
             }
             Packed::Groups(groups) => groups,

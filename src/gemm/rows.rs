@@ -111,12 +111,9 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         rows: Range<usize>,
         quantizer: elementwise::Kernel,
     ) -> Result<()> {
-        let depth = self.needs.depth;
         self.room.bytes.resize(rows.len() * self.stride, 0);
-        for (i, row) in rows.clone().enumerate() {
-            let bytes = &mut self.room.bytes[i * self.stride..][..depth];
-            activations.write_row(row, quantizer, bytes)?;
-        }
+        let bytes = &mut self.room.bytes;
+        activations.write_rows(rows.clone(), self.stride, quantizer, bytes)?;
         self.zero_points.clear();
         let zero_points = rows
             .clone()
@@ -163,7 +160,8 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         let (count, stride) = (self.count(), self.stride);
         let across = count.div_ceil(STRIP);
         self.room.bytes.resize(across * STRIP * stride, 0);
-        self.room.strips.resize(across * stride, [0; STRIP]);
+        let depth = self.needs.depth.next_multiple_of(16);
+        self.room.strips.resize(across * depth, [0; STRIP]);
         for (half, rows) in self.room.bytes.chunks_exact(16 * stride).enumerate() {
             for (at, strips) in self.room.strips.chunks_exact_mut(16 * across).enumerate() {
                 let columns = self.kernel.transpose(&rows[16 * at..], stride);

@@ -88,8 +88,9 @@ impl Static {
     /// the first NaN.
     pub fn forward(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>> {
         self.network.check_input(x.shape())?;
-        let x = Value::Real(x.to_owned());
-        let y = self.network.run(&mut self.integer(), x)?;
+        let mut executor = self.integer();
+        let x = executor.quantize(x).map_err(|error| error.at(INPUT))?;
+        let y = self.network.run(&mut executor, x)?;
         Ok(y.into_real())
     }
 

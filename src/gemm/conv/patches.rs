@@ -30,7 +30,7 @@ pub(super) enum Codes<'a> {
 
 /// What a window sees along one axis: the pixels of its taps `taps` lie inside the image, the first of
 /// them is `first`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Seen {
     taps: Range<usize>,
     first: usize,
@@ -38,10 +38,24 @@ struct Seen {
 
 /// What a window sees.
 #[derive(Debug, Clone)]
-struct View {
+pub(super) struct View {
     image: usize,
     /// Of height and width.
     axes: [Seen; 2],
+}
+
+impl View {
+    /// How many pixels this view lies to the right of `other`, if it sees the same taps.
+    pub(super) fn moved_from(&self, other: &Self) -> Option<usize> {
+        let [lines, columns] = &other.axes;
+        let same = self.image == other.image
+            && self.axes[0] == *lines
+            && self.axes[1].taps == columns.taps;
+        match same {
+            true => self.axes[1].first.checked_sub(columns.first),
+            false => None,
+        }
+    }
 }
 
 impl<'a> Patches<'a> {
@@ -76,63 +90,142 @@ impl<'a> Patches<'a> {
         }
     }
 
-    /// Writes what the window sees at `row`, as unsigned bytes: line by line, pixel by pixel, channel
-    /// by channel.
-    pub(in crate::gemm) fn write_row(&self, row: usize, out: &mut [u8]) {
-        match self.pixels.codes {
-            Codes::U8(codes, _) => self.write(codes, row, out, |code| code),
-            Codes::I8(codes, _) => self.write(codes, row, out, unsigned),
+    /// Writes what the window sees at each of `rows`, as unsigned bytes: line by line, pixel by pixel,
+    /// channel by channel. Rows of `out` begin `stride` bytes apart, at least 15 more than the depth,
+    /// and are filled up with zeros.
+    pub(in crate::gemm) fn write_rows(&self, rows: Range<usize>, stride: usize, out: &mut [u8]) {
+        let (mut row, mut out, width) = (rows.start, out, self.out_size[1]);
+        while row < rows.end {
+            let first = row % width;
+            let last = (first + rows.end - row).min(width);
+            let (here, rest) = out.split_at_mut((last - first) * stride);
+            match self.pixels.codes {
+                Codes::U8(codes, _) => self.write(codes, row, stride, here, |code| code),
+                Codes::I8(codes, _) => self.write(codes, row, stride, here, unsigned),
+            }
+            for row in here.chunks_exact_mut(stride) {
+                if let Some(after) = row[self.depth()..].first_chunk_mut::<15>() {
+                    *after = [0; 15]; // over which the last line may have been copied
+                }
+            }
+            row += last - first;
+            out = rest;
         }
     }
 
-    /// Copies whole lines of the window, and fills with the zero point what lies outside.
+    /// Writes rows from `first` on, which belong to pixels in one line of the output. Where the window
+    /// lies inside the image, its lines are copied whole.
     // ANCHOR: write
     fn write<T: Copy>(
         &self,
         codes: &[T],
-        row: usize,
+        first: usize,
+        stride: usize,
         out: &mut [u8],
         unsigned: impl Fn(T) -> u8 + Copy,
     ) {
-        let view = self.view(row);
-        let [_, Seen { taps, .. }] = &view.axes;
-        let channels = self.pixels.channels.len();
-        let all_channels = channels == self.pixels.shape[3];
-        let neighbours = self.sliding.dilation[1] == 1 && all_channels;
-        let lines = out.chunks_exact_mut((self.kernel[1] * channels).max(1));
-        for (line, out) in lines.enumerate() {
-            let Some(start) = self.start_of_line(&view, line) else {
-                out.fill(self.zero_point());
-                continue;
-            };
-            let (before, out) = out.split_at_mut(taps.start * channels);
-            let (inside, after) = out.split_at_mut(taps.len() * channels);
-            before.fill(self.zero_point());
-            after.fill(self.zero_point());
-            if neighbours {
-                copy(&codes[start..], inside, unsigned);
-                continue;
+        let length = self.kernel[1] * self.pixels.channels.len();
+        let [image, y, first] = self.at(first);
+        let last = first + out.len() / stride;
+        let view = |x| self.view([image, y, x]);
+        let whole = self.whole_columns();
+        let start = whole.start.clamp(first, last);
+        let end = whole.end.clamp(start, last);
+        let (before, inside) = out.split_at_mut((start - first) * stride);
+        let (inside, after) = inside.split_at_mut((end - start) * stride);
+        for line in 0..self.kernel[0] {
+            let at = line * length..(line + 1) * length;
+            let rows = [&mut *before, &mut *after].into_iter();
+            let rows = rows.flat_map(|rows| rows.chunks_exact_mut(stride));
+            for (x, row) in (first..start).chain(end..last).zip(rows) {
+                let out = &mut row[at.clone()];
+                self.write_part(codes, &view(x), line, out, unsigned);
             }
-            let pixels = inside.chunks_exact_mut(channels.max(1));
-            for (pixel, out) in pixels.enumerate() {
-                copy(&codes[start + pixel * self.step()..], out, unsigned);
+            let from = self.start_of_line(&view(start), line);
+            for (i, row) in inside.chunks_exact_mut(stride).enumerate() {
+                let Some(from) = from else {
+                    row[at.clone()].fill(self.zero_point());
+                    continue;
+                };
+                let codes = &codes[from + i * self.move_by()..];
+                copy_line(codes, length, &mut row[at.start..], unsigned);
             }
         }
     }
     // ANCHOR_END: write
 
+    /// A line of the window of which a part may lie outside the image, or whose pixels are no
+    /// neighbours.
+    fn write_part<T: Copy>(
+        &self,
+        codes: &[T],
+        view: &View,
+        line: usize,
+        out: &mut [u8],
+        unsigned: impl Fn(T) -> u8 + Copy,
+    ) {
+        let Some(start) = self.start_of_line(view, line) else {
+            out.fill(self.zero_point());
+            return;
+        };
+        let (taps, channels) = (&view.axes[1].taps, self.pixels.channels.len());
+        let (before, out) = out.split_at_mut(taps.start * channels);
+        let (inside, after) = out.split_at_mut(taps.len() * channels);
+        before.fill(self.zero_point());
+        after.fill(self.zero_point());
+        let pixels = inside.chunks_exact_mut(channels.max(1));
+        for (pixel, out) in pixels.enumerate() {
+            copy(&codes[start + pixel * self.step()..], out, unsigned);
+        }
+    }
+
+    /// The columns of the output at which the window's lines lie in one piece inside the image.
+    fn whole_columns(&self) -> Range<usize> {
+        let (kernel, padding) = (self.kernel[1], self.sliding.padding[1][0]);
+        let all_channels = self.pixels.channels.len() == self.pixels.shape[3];
+        match (padding + self.pixels.shape[2]).checked_sub(kernel) {
+            Some(room) if self.sliding.dilation[1] == 1 && all_channels => {
+                let stride = self.sliding.stride[1];
+                padding.div_ceil(stride)..room / stride + 1
+            }
+            _ => 0..0,
+        }
+    }
+
     pub(super) fn codes(&self) -> Codes<'a> {
         self.pixels.codes
     }
 
-    /// What the window of row `row` sees.
-    fn view(&self, row: usize) -> View {
+    /// Image, line and column of the output's pixel that row `row` belongs to.
+    fn at(&self, row: usize) -> [usize; 3] {
         let [height, width] = self.out_size;
-        let (line, column) = (row / width, row % width);
-        View {
-            image: line / height,
-            axes: [self.seen(0, line % height), self.seen(1, column)],
-        }
+        let line = row / width;
+        [line / height, line % height, row % width]
+    }
+
+    /// What the window sees there.
+    fn view(&self, [image, line, column]: [usize; 3]) -> View {
+        let axes = [self.seen(0, line), self.seen(1, column)];
+        View { image, axes }
+    }
+
+    /// What the window of each row sees.
+    pub(super) fn views(&self, rows: Range<usize>) -> impl Iterator<Item = View> + '_ {
+        let mut at = self.at(rows.start);
+        let mut lines = self.seen(0, at[1]);
+        rows.map(move |_| {
+            let axes = [lines.clone(), self.seen(1, at[2])];
+            let view = View { image: at[0], axes };
+            at[2] += 1;
+            if at[2] == self.out_size[1] {
+                at = [at[0], at[1] + 1, 0];
+                if at[1] == self.out_size[0] {
+                    at = [at[0] + 1, 0, 0];
+                }
+                lines = self.seen(0, at[1]);
+            }
+            view
+        })
     }
 
     /// Along an axis, for the output's pixel `at`.
@@ -164,14 +257,13 @@ impl<'a> Patches<'a> {
         Some(pixel * channels + self.pixels.channels.start)
     }
 
-    /// For each pixel that the window of row `row` sees inside the image, where its codes begin, and
-    /// where its weights do if there are `channels` of them a tap.
-    pub(super) fn taps(&self, row: usize, channels: usize, taps: &mut Vec<(usize, usize)>) {
-        let view = self.view(row);
+    /// For each pixel that a window sees inside the image, where its codes begin, and where its weights
+    /// do if there are `channels` of them a tap.
+    pub(super) fn taps(&self, view: &View, channels: usize, taps: &mut Vec<(usize, usize)>) {
         let [lines, columns] = &view.axes;
         taps.clear();
         for line in lines.taps.clone() {
-            let Some(start) = self.start_of_line(&view, line) else {
+            let Some(start) = self.start_of_line(view, line) else {
                 continue;
             };
             for (pixel, column) in columns.taps.clone().enumerate() {
@@ -179,6 +271,16 @@ impl<'a> Patches<'a> {
                 taps.push((start + pixel * self.step(), tap * channels));
             }
         }
+    }
+
+    /// From a pixel of the image to the one so many to the right.
+    pub(super) fn offset(&self, pixels: usize) -> usize {
+        pixels * self.pixels.shape[3]
+    }
+
+    /// From one pixel of the output to the next.
+    fn move_by(&self) -> usize {
+        self.sliding.stride[1] * self.pixels.shape[3]
     }
 
     /// From one tap of a line to the next.
@@ -213,6 +315,24 @@ impl Images<'_> {
 
 fn unsigned(code: i8) -> u8 {
     (code as u8) ^ 0x80
+}
+
+/// Copies `length` codes, 16 at a time: up to 15 more than that, over which the next line is written.
+#[inline(always)]
+fn copy_line<T: Copy>(codes: &[T], length: usize, out: &mut [u8], unsigned: impl Fn(T) -> u8) {
+    for at in (0..length).step_by(16) {
+        let chunks = (
+            codes[at..].first_chunk::<16>(),
+            out[at..].first_chunk_mut::<16>(),
+        );
+        if let (Some(codes), Some(out)) = chunks {
+            for (out, code) in out.iter_mut().zip(codes) {
+                *out = unsigned(*code);
+            }
+        } else {
+            return copy(&codes[at..], &mut out[at..length], unsigned); // the last image ends here
+        }
+    }
 }
 
 #[inline]

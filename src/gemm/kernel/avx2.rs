@@ -237,6 +237,9 @@ fn add_remainders<const S: usize>(
 ) {
     let strips = strips.as_chunks::<S>().0;
     for half in [0, 8] {
+        if (0..8).all(|lane| remainders.pairs(first + half + lane).is_empty()) {
+            continue;
+        }
         let mut columns = [[_mm256_setzero_si256(); 8]; 4 * MAX_STRIPS];
         for lane in 0..8 {
             let sums = strips_times_column(strips, remainders, first + half + lane);
