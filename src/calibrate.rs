@@ -14,12 +14,13 @@ use crate::elementwise::Kernel;
 use crate::error::{Error, Result};
 
 /// Sees values and says which range to quantize.
+// ANCHOR: Observer
 pub trait Observer {
     /// Takes note of one batch.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with the index of a NaN or infinity: the observer is then as it was.
-    /// A batch without values changes nothing.
+    /// [`Error::NotFinite`] with the index of a NaN or infinity: the observer is then
+    /// as it was. A batch without values changes nothing.
     fn observe(&mut self, x: &[f32]) -> Result<()>;
 
     /// The range to quantize, the lower end first.
@@ -28,6 +29,7 @@ pub trait Observer {
     /// [`Error::Empty`] if no value was seen.
     fn range(&self) -> Result<(f32, f32)>;
 }
+// ANCHOR_END: Observer
 
 /// The smallest and the largest value.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

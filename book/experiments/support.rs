@@ -139,6 +139,7 @@ pub fn machine() -> String {
     )
 }
 
+/// Where the evidence is kept.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("book/evidence")
 }

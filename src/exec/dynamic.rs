@@ -55,6 +55,7 @@ impl Dynamic<'_> {
     }
 
     /// The pairs of the samples: one for all, or one each.
+    // ANCHOR: pairs
     fn pairs(&self, x: &[f32], samples: usize) -> Result<Vec<QParams>> {
         let each = match self.scope {
             Scope::Tensor => x.len(),
@@ -73,6 +74,7 @@ impl Dynamic<'_> {
         });
         pairs.collect()
     }
+    // ANCHOR_END: pairs
 
     fn images(&self, site: &str, x: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
         let DynamicLayer { product, bias } = self.layer(site)?;

@@ -22,12 +22,14 @@ pub struct FakeQuantize<'a> {
 ///
 /// # Errors
 /// [`Error::NotANumber`] with the index of the first NaN.
+// ANCHOR: rounded
 pub(super) fn rounded(x: ArrayD<f32>, pair: QParams) -> Result<ArrayD<f32>> {
     match x.iter().position(|x| x.is_nan()) {
         Some(index) => Err(Error::NotANumber { index }),
         None => Ok(x.mapv_into(|x| pair.dequantize(pair.code(x)))),
     }
 }
+// ANCHOR_END: rounded
 
 impl FakeQuantize<'_> {
     /// The outputs of `network` for a batch of real numbers, which are rounded first.

@@ -32,6 +32,7 @@ impl Pooling {
 
     /// What makes a code of a sum of n codes, for each n up to the pixels of the window: the mean
     /// has the multiplier s_x/(n·s_y).
+    // ANCHOR: means
     pub(super) fn means(
         &self,
         rounding: Rounding,
@@ -39,9 +40,10 @@ impl Pooling {
         y: QParams,
     ) -> Result<Vec<Requantize>> {
         let [height, width] = self.window.kernel();
-        let mean = |n: usize| Requantize::new(rounding, x_scale, &[1.0 / n as f32], y, &[]);
+        let mean = |n| Requantize::new(rounding, x_scale, &[1.0 / n as f32], y, &[]);
         (1..=height * width).map(mean).collect()
     }
+    // ANCHOR_END: means
 }
 
 /// The largest code under each window; or, with a zero point and [`Pooling::means`], the mean.

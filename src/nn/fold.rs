@@ -42,10 +42,15 @@ pub fn fold_batch_norm(network: &Network) -> Result<Network> {
 }
 
 /// Multiplies each output channel (axis 0) by the norm's factor.
-fn fold<D: RemoveAxis>(norm: &BatchNorm, weight: &mut Array<f32, D>, bias: &mut Array1<f32>) {
+// ANCHOR: fold
+fn fold<D>(norm: &BatchNorm, weight: &mut Array<f32, D>, bias: &mut Array1<f32>)
+where
+    D: RemoveAxis,
+{
     let (factor, shift) = norm.factor_and_shift();
     for (mut channel, factor) in weight.outer_iter_mut().zip(&factor) {
         channel *= *factor;
     }
     *bias = &*bias * &factor + shift;
 }
+// ANCHOR_END: fold

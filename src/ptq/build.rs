@@ -76,8 +76,7 @@ impl<'a> Builder<'a> {
         let product = Product::of(layer, &codes)?;
         let scales = product.scales().iter().map(|s_w| s_x * f64::from(*s_w));
         let scales: Vec<f64> = scales.collect();
-        let steps = bias.iter().zip(&scales).map(|(b, s)| f64::from(*b) / s);
-        let steps: Vec<i32> = steps.map(|b| b.round_ties_even() as i32).collect();
+        let steps = bias_steps(&bias, &scales);
 
         let rounded = with_parameters(layer, |name| match name {
             "weight" => Some(codes.dequantize().into_iter().collect()),
@@ -127,6 +126,15 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Biases in steps of s_x·s_w, one of which each output has.
+// ANCHOR: bias_steps
+fn bias_steps(bias: &[f32], scales: &[f64]) -> Vec<i32> {
+    let steps = bias.iter().zip(scales);
+    let steps = steps.map(|(bias, scale)| f64::from(*bias) / scale);
+    steps.map(|steps| steps.round_ties_even() as i32).collect()
+}
+// ANCHOR_END: bias_steps
+
 /// The weights of a layer as codes. `least` is the smallest scale that each output may have.
 fn quantize(
     weight: ArrayViewD<'_, f32>,
@@ -146,6 +154,7 @@ fn quantize(
 }
 
 /// The code of f(x) for the x that each code stands for.
+// ANCHOR: table
 fn table(x: QParams, y: QParams, f: impl Fn(f32) -> f32) -> Result<[u8; 256]> {
     let mut table = [0; 256];
     for (code, entry) in (0..).zip(&mut table) {
@@ -153,6 +162,7 @@ fn table(x: QParams, y: QParams, f: impl Fn(f32) -> f32) -> Result<[u8; 256]> {
     }
     Ok(table)
 }
+// ANCHOR_END: table
 
 fn norm_tables(norm: &BatchNorm, x: QParams, y: QParams) -> Result<Vec<[u8; 256]>> {
     let (factor, shift) = norm.factor_and_shift();

@@ -6,6 +6,8 @@ mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
+mod ch06;
+mod ch07;
 mod ch08;
 mod ch16;
 mod ch18;
@@ -85,6 +87,8 @@ fn sentences() -> Vec<Sentence> {
     hold("ch03_scale_and_zero_point.md", ch03::sentences);
     hold("ch04_a_quantizer_in_rust.md", ch04::sentences);
     hold("ch08_quantization_aware_training.md", ch08::sentences);
+    hold("ch06_static_quantization.md", ch06::sentences);
+    hold("ch07_dynamic_quantization.md", ch07::sentences);
     hold("ch16_what_the_cpu_offers.md", ch16::sentences);
     hold(
         "ch18_fusing_threading_measuring_honestly.md",

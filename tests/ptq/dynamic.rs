@@ -11,8 +11,9 @@ use super::{cases, network, strategies::rng};
 proptest! {
     #![proptest_config(cases())]
 
+    // ANCHOR: with_a_pair_each_samples_are_independent
     #[test]
-    fn with_a_pair_each_a_sample_does_not_depend_on_its_batch(
+    fn with_a_pair_each_samples_are_independent(
         mut rng in rng(), bits in 2u32..=8, per_channel: bool,
     ) {
         let (network, x) = network(&mut rng, 4);
@@ -22,10 +23,12 @@ proptest! {
         let together = rows.forward(x.view()).unwrap();
         for (i, sample) in x.axis_chunks_iter(Axis(0), 1).enumerate() {
             let alone = rows.forward(sample.view()).unwrap();
-            prop_assert_eq!(alone.index_axis(Axis(0), 0), together.index_axis(Axis(0), i));
+            let in_company = together.index_axis(Axis(0), i);
+            prop_assert_eq!(alone.index_axis(Axis(0), 0), in_company);
             prop_assert_eq!(alone, tensor.forward(sample.view()).unwrap());
         }
     }
+    // ANCHOR_END: with_a_pair_each_samples_are_independent
 
     #[test]
     fn eight_bits_are_near_the_network_in_f32(mut rng in rng()) {

@@ -10,9 +10,9 @@ proptest! {
     /// quotient by s_y, and the product with the sum, which is below 2²⁴ and itself exact. Fixed point
     /// errs by a relative 2⁻³¹. So both are within 4·2⁻²⁴ of the exact number, and where their codes
     /// differ, a half-way point lies between.
-    // ANCHOR: the_two_arithmetics_differ_by_one_code_at_most_and_only_next_to_a_tie
+    // ANCHOR: floats_and_integers_differ_only_next_to_a_tie
     #[test]
-    fn the_two_arithmetics_differ_by_one_code_at_most_and_only_next_to_a_tie(
+    fn floats_and_integers_differ_only_next_to_a_tie(
         sums in prop::collection::vec(-2_000_000i32..2_000_000, 1..40),
         bias in -100_000i32..100_000,
         (x, w, y) in (1e-3f32..0.1, 1e-3f32..0.1, 1e-2f32..1.0),
@@ -37,5 +37,5 @@ proptest! {
             }
         }
     }
-    // ANCHOR_END: the_two_arithmetics_differ_by_one_code_at_most_and_only_next_to_a_tie
+    // ANCHOR_END: floats_and_integers_differ_only_next_to_a_tie
 }

@@ -47,8 +47,9 @@ proptest! {
     /// the f32 of their multiplier and sum (a relative 3u, and no code is beyond 255), the
     /// simulation by the rounding of its sum of at most 200 products. So they differ where the exact
     /// number lies next to a tie, and then by one.
+    // ANCHOR: codes_are_those_of_the_simulation_within_one
     #[test]
-    fn at_each_site_the_codes_are_those_of_the_simulation_within_one(
+    fn codes_are_those_of_the_simulation_within_one(
         mut rng in rng(), recipe in recipes(),
     ) {
         let (network, x) = network(&mut rng, 12);
@@ -58,6 +59,7 @@ proptest! {
             prop_assert!(site.differing * 20 <= site.of + 19, "{:?}", site);
         }
     }
+    // ANCHOR_END: codes_are_those_of_the_simulation_within_one
 
     #[test]
     fn eight_bits_are_near_the_network_in_f32(mut rng in rng()) {
