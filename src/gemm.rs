@@ -103,6 +103,7 @@ impl Kernel {
     }
 
     /// The kernel of `isa`, if there is one and this CPU can run it.
+    // ANCHOR: new
     pub fn new(isa: Isa) -> Option<Self> {
         match isa {
             Isa::Portable => Some(Chosen::Portable(Portable)),
@@ -118,6 +119,7 @@ impl Kernel {
         }
         .map(Self)
     }
+    // ANCHOR_END: new
 
     /// The instruction set.
     pub fn isa(self) -> Isa {

@@ -59,6 +59,7 @@ experiments! {
     ch07_shift: "../book/experiments/ch07_shift.rs",
     ch07_times: "../book/experiments/ch07_times.rs",
     ch16_saturation: "../book/experiments/ch16_saturation.rs",
+    ch17_ladder: "../book/experiments/ch17_ladder.rs",
     ch18_fused: "../book/experiments/ch18_fused.rs",
     ch18_measure: "../book/experiments/ch18_measure.rs",
     ch18_requantize: "../book/experiments/ch18_requantize.rs",

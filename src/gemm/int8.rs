@@ -85,6 +85,7 @@ struct Multiplication<'a, K: MicroKernel> {
 
 impl<K: MicroKernel> Multiplication<'_, K> {
     /// Σ (a − zᵢ)(w − zⱼ) = Σ a·w − zᵢ·Σ w − zⱼ·(Σ a − K·zᵢ): all but the first term.
+    // ANCHOR: start_with_zero_points
     #[inline(always)]
     fn start_with_zero_points(&self, panel: usize, sums: &mut [SumRow], at: usize) {
         let (weights, width) = (self.weights, panel_columns::<K>());
@@ -103,6 +104,7 @@ impl<K: MicroKernel> Multiplication<'_, K> {
             }
         }
     }
+    // ANCHOR_END: start_with_zero_points
 
     #[inline(always)]
     fn add_remainders(&self, panel: usize, sums: &mut [SumRow], at: usize) {

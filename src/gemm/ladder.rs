@@ -13,7 +13,7 @@ mod tiled;
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{Array1, ArrayView2, ArrayViewMut2};
 
 #[cfg(target_arch = "x86_64")]
 use super::kernel::MicroKernel;
@@ -24,7 +24,8 @@ use super::split::{MAX_SPLIT_DEPTH, make_safe};
 use super::{Activations, Kernel, MAX_DEPTH, PackedWeights, epilogue, same_shape};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use packing::Packed;
+use packing::Weights;
+use plain::Plain;
 
 /// Rows of a tile.
 const ROWS: usize = 4;
@@ -111,14 +112,14 @@ impl Step {
         let Some(cpu) = Cpu::new(isa) else {
             return match (self, Kernel::new(isa)) {
                 (Self::Library, Some(kernel)) => {
-                    let packed = Packed::Library(PackedWeights::new(kernel, weights)?);
+                    let packed = Weights::Library(PackedWeights::new(kernel, weights)?);
                     Ok(Some(Ready::new(self, Cpu::Any, packed, weights)))
                 }
                 _ => Ok(None),
             };
         };
         let shape = self.padded([0, depth, columns]);
-        let packed = Packed::new(self, cpu, isa, weights, shape)?;
+        let packed = Weights::new(self, (isa, cpu), weights, shape)?;
         Ok(packed.map(|packed| Ready::new(self, cpu, packed, weights)))
     }
 }
@@ -170,13 +171,13 @@ type Shape = [usize; 3];
 pub struct Ready {
     step: Step,
     cpu: Cpu,
-    weights: Packed,
+    weights: Weights,
     depth: usize,
     column_sums: Vec<i32>,
 }
 
 impl Ready {
-    fn new(step: Step, cpu: Cpu, packed: Packed, weights: ArrayView2<'_, i8>) -> Self {
+    fn new(step: Step, cpu: Cpu, packed: Weights, weights: ArrayView2<'_, i8>) -> Self {
         let columns = weights.columns().into_iter();
         let sum = |column: ndarray::ArrayView1<'_, i8>| column.iter().map(|&w| i32::from(w)).sum();
         Self {
@@ -206,13 +207,13 @@ impl Ready {
         let (rows, columns) = (a.nrows(), self.column_sums.len());
         same_shape("activations", [rows, self.depth], [rows, a.ncols()])?;
         same_shape("the product", [rows, columns], [sums.nrows(), sums.ncols()])?;
-        if let Packed::Library(weights) = &self.weights {
+        if let Weights::Library(weights) = &self.weights {
             return weights.multiply(&Activations::u8(a, zero), &epilogue::Sums, sums);
         }
+        let start = self.column_sums.iter().map(|sum| -i32::from(zero) * sum);
+        let start: Array1<i32> = start.collect();
         for mut row in sums.rows_mut() {
-            for (sum, column_sum) in row.iter_mut().zip(&self.column_sums) {
-                *sum = -i32::from(zero) * column_sum;
-            }
+            row.assign(&start);
         }
         if sums.is_empty() || self.depth == 0 {
             return Ok(());
@@ -236,13 +237,44 @@ impl Ready {
     }
 
     fn add(&self, a: &[u8], sums: &mut [i32], shape: Shape) {
-        let weights = &self.weights;
-        self.cpu.enter(packing::Add {
-            weights,
+        let ready = self;
+        self.cpu.enter(Add {
+            ready,
             a,
             sums,
             shape,
         });
+    }
+}
+
+/// A step to be taken.
+struct Add<'a> {
+    ready: &'a Ready,
+    a: &'a [u8],
+    sums: &'a mut [i32],
+    shape: Shape,
+}
+
+impl Task for Add<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Add {
+            ready,
+            a,
+            sums,
+            shape,
+        } = self;
+        match (ready.step, &ready.weights, ready.cpu) {
+            (Step::ThreeLoops, Weights::Rows(w), _) => plain::three_loops(a, w, sums, shape),
+            (Step::LoopOrder, Weights::Rows(w), _) => plain::loop_order(a, w, sums, shape),
+            (_, Weights::Rows(w), Cpu::Any) => plain::tile(Plain, a, w, sums, shape),
+            (_, Weights::Panels(w), Cpu::Any) => plain::panels(Plain, a, w, sums, shape),
+            #[cfg(target_arch = "x86_64")]
+            (step, weights, Cpu::Avx2(avx2)) => {
+                tiled::add(avx2, step, weights, a, sums, shape);
+            }
+            (_, _, Cpu::Any) => {} // no other steps exist there
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const SAFE_SUM: i32 = 128;
 /// Makes a pair of weights safe: returns the pair and what was taken from the first or the second.
 ///
 /// The larger one gives, so that a remainder lies between −128 and 126.
+// ANCHOR: make_safe
 pub(crate) fn make_safe(pair: [i8; 2]) -> ([i8; 2], [i8; 2]) {
     let [w0, w1] = pair.map(i32::from);
     let excess = match w0 + w1 {
@@ -28,6 +29,7 @@ pub(crate) fn make_safe(pair: [i8; 2]) -> ([i8; 2], [i8; 2]) {
     let safe = [w0 - taken[0], w1 - taken[1]];
     (safe.map(|w| w as i8), taken.map(|w| w as i8))
 }
+// ANCHOR_END: make_safe
 
 /// Two remainders of one column: their positions along the depth, and their values. An empty place
 /// has the value 0.

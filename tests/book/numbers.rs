@@ -10,6 +10,7 @@ mod ch06;
 mod ch07;
 mod ch08;
 mod ch16;
+mod ch17;
 mod ch18;
 
 use crate::source::{Chapter, chapters, root};
@@ -90,6 +91,7 @@ fn sentences() -> Vec<Sentence> {
     hold("ch06_static_quantization.md", ch06::sentences);
     hold("ch07_dynamic_quantization.md", ch07::sentences);
     hold("ch16_what_the_cpu_offers.md", ch16::sentences);
+    hold("ch17_an_int8_matrix_multiply.md", ch17::sentences);
     hold(
         "ch18_fusing_threading_measuring_honestly.md",
         ch18::sentences,

@@ -17,7 +17,8 @@ fn steps(weights: ArrayView2<'_, i8>) -> Vec<(Isa, Ready)> {
     all.filter_map(ready).collect()
 }
 
-fn all_steps_equal_the_reference(a: ArrayView2<'_, u8>, zero: u8, w: ArrayView2<'_, i8>) {
+// ANCHOR: steps_equal_the_reference
+fn steps_equal_the_reference(a: ArrayView2<'_, u8>, zero: u8, w: ArrayView2<'_, i8>) {
     let expected = reference(a, zero.into(), w, 0);
     for (isa, ready) in steps(w) {
         let mut sums = Array2::from_elem(expected.dim(), 77);
@@ -26,6 +27,7 @@ fn all_steps_equal_the_reference(a: ArrayView2<'_, u8>, zero: u8, w: ArrayView2<
         assert!(sums == expected, "{step:?} on {isa} differs for {shape:?}");
     }
 }
+// ANCHOR_END: steps_equal_the_reference
 
 #[test]
 fn the_steps_that_a_machine_offers_are_those_of_its_instruction_sets() {
@@ -50,7 +52,7 @@ fn every_step_equals_the_reference_around_each_tile_edge() {
             let depth = around[(7 * i + 3 * j) % around.len()];
             let a = uniform(i as u64, rows, depth);
             let w = uniform(100 + j as u64, depth, columns);
-            all_steps_equal_the_reference(a.view(), 117, w.view());
+            steps_equal_the_reference(a.view(), 117, w.view());
         }
     }
 }
@@ -60,7 +62,7 @@ fn every_step_equals_the_reference_beyond_one_block() {
     for (rows, depth, columns) in [(47, 511, 16), (48, 512, 17), (49, 513, 3), (97, 1027, 33)] {
         let a = uniform(1, rows, depth);
         let w = uniform(2, depth, columns);
-        all_steps_equal_the_reference(a.view(), 3, w.view());
+        steps_equal_the_reference(a.view(), 3, w.view());
     }
 }
 
@@ -77,7 +79,7 @@ fn no_step_saturates_on_extremes() {
             let a = Array2::from_elem((5, 66), a);
             let w = Array2::from_shape_fn((66, 18), |(k, _)| w[k % 4]);
             for zero in [0, 255] {
-                all_steps_equal_the_reference(a.view(), zero, w.view());
+                steps_equal_the_reference(a.view(), zero, w.view());
             }
         }
     }
@@ -87,8 +89,8 @@ fn no_step_saturates_on_extremes() {
 fn strides_do_not_matter() {
     let a: Array2<u8> = uniform(5, 40, 34);
     let w: Array2<i8> = uniform(6, 38, 40);
-    all_steps_equal_the_reference(a.slice(s![..;2, 1..;3]), 9, w.slice(s![..11, ..]));
-    all_steps_equal_the_reference(a.t(), 9, w.t().slice(s![.., ..;-2]));
+    steps_equal_the_reference(a.slice(s![..;2, 1..;3]), 9, w.slice(s![..11, ..]));
+    steps_equal_the_reference(a.t(), 9, w.t().slice(s![.., ..;-2]));
     for (isa, ready) in steps(w.slice(s![..34, ..])) {
         let expected = reference(a.view(), 9, w.slice(s![..34, ..]), 0);
         let mut wide = Array2::zeros((40, 100));
@@ -149,30 +151,31 @@ fn shapes_that_do_not_fit_are_refused() {
 }
 
 /// What is taken from a pair is what it exceeds 128 by, and no less would make it safe.
+// ANCHOR: a_pair_splits_into_a_safe_one_and_the_least_rest
 #[test]
-fn a_pair_is_split_in_a_safe_one_and_the_least_remainder() {
+fn a_pair_splits_into_a_safe_one_and_the_least_rest() {
     let parts = |[w0, w1]: [i32; 2]| [w0.max(0) + w1.max(0), w0.min(0) + w1.min(0)];
     for w0 in i8::MIN..=i8::MAX {
         for w1 in i8::MIN..=i8::MAX {
             let (safe, rest) = split_pair([w0, w1]);
-            let [safe, rest] = [safe, rest].map(|pair| pair.map(i32::from));
-            assert_eq!(
-                [safe[0] + rest[0], safe[1] + rest[1]],
-                [w0, w1].map(i32::from)
-            );
+            let pairs = [[w0, w1], safe, rest];
+            let [w, safe, rest] = pairs.map(|pair| pair.map(i32::from));
+            assert_eq!(w, [safe[0] + rest[0], safe[1] + rest[1]]);
             let [positive, negative] = parts(safe);
-            assert!(255 * positive <= i16::MAX.into() && 255 * negative >= i16::MIN.into());
-            let [positive, negative] = parts([w0, w1].map(i32::from));
+            assert!(255 * positive <= 32_767 && 255 * negative >= -32_768);
+            let [positive, negative] = parts(w);
             let excess = (positive - 128).max(0) + (-128 - negative).max(0);
             assert_eq!(rest[0].abs() + rest[1].abs(), excess);
             assert!(rest[0] == 0 || rest[1] == 0);
         }
     }
 }
+// ANCHOR_END: a_pair_splits_into_a_safe_one_and_the_least_rest
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    // ANCHOR: every_step_equals_the_reference
     #[test]
     fn every_step_equals_the_reference(
         (rows, depth, columns) in (0usize..60, 0usize..600, 0usize..40),
@@ -181,6 +184,7 @@ proptest! {
     ) {
         let a = uniform(seed, rows, depth);
         let w = uniform(seed ^ 1, depth, columns);
-        all_steps_equal_the_reference(a.view(), zero, w.view());
+        steps_equal_the_reference(a.view(), zero, w.view());
     }
+    // ANCHOR_END: every_step_equals_the_reference
 }

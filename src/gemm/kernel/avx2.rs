@@ -19,10 +19,12 @@ pub(super) const PANELS: usize = SUMS / COLUMNS;
 pub(in crate::gemm) struct Avx2(());
 
 impl Avx2 {
+    // ANCHOR: detect
     pub(in crate::gemm) fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         found.then_some(Self(()))
     }
+    // ANCHOR_END: detect
 }
 
 impl MicroKernel for Avx2 {
