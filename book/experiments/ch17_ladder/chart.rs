@@ -5,7 +5,7 @@ use fewer_bits::gemm::Kernel;
 use super::Result;
 use super::limits::Kind;
 use super::support::figure::{self, *};
-use super::times::{Board, Rung};
+use super::times::{Board, Rung, SHAPES};
 
 /// A row for each step, the rate along it; the limits are lines.
 pub fn figure(board: &Board) -> Result<String> {
@@ -50,8 +50,14 @@ pub fn figure(board: &Board) -> Result<String> {
                 GREEN.stroke_width(2),
             ))?;
             let label = format!("{kind} at most {rate:.0}");
-            let x = x - 6 - (7.4 * label.len() as f64) as i32;
+            let x = x - 8 - (8.0 * label.len() as f64) as i32;
             area.draw(&Text::new(label, (x, y), figure::coloured(15, &GREEN)))?;
+        }
+        for (i, (shape, colour)) in SHAPES.into_iter().zip([BLUE, ORANGE]).enumerate() {
+            let y = 4 + 18 * i as i32;
+            area.draw(&Circle::new((22, y + 9), 6, colour.filled()))?;
+            let label = shape.map(|size| size.to_string()).join("×");
+            area.draw(&Text::new(label, (36, y), figure::coloured(15, &colour)))?;
         }
         for (i, rung) in rungs.iter().enumerate() {
             let y = TOP + ROW * i as i32;
@@ -59,8 +65,9 @@ pub fn figure(board: &Board) -> Result<String> {
             area.draw(&Text::new(label, (16, y + 2), figure::font(16)))?;
             let line = [(left as i32, y + 29), (right as i32, y + 29)];
             area.draw(&PathElement::new(line, MUTED.mix(0.25)))?;
-            for (rate, colour) in rung.gops.iter().zip([BLUE, ORANGE]) {
-                area.draw(&Circle::new((place(*rate), y + 29), 6, colour.filled()))?;
+            for (rate, (colour, up)) in rung.gops.iter().zip([(BLUE, 4), (ORANGE, -4)]) {
+                let at = (place(*rate), y + 29 - up);
+                area.draw(&Circle::new(at, 6, colour.filled()))?;
             }
         }
         Ok(())

@@ -8,25 +8,31 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::chart;
-use super::limits::{self, Kind};
+use super::limits::{self, Kind, Limit};
 use super::support::clock::{Run, disturbed, in_turns, on_cpu};
 use super::support::{Evidence, Outcome, machine};
 use super::{Result, normal_weights, uniform_weights};
 
-/// Rows, depth, columns: one product whose operands the second-level cache holds, and one whose weights it does
-/// not.
-const SHAPES: [[usize; 3]; 2] = [[512, 512, 512], [96, 4096, 4096]];
+/// Rows, depth, columns: one product whose weights the second-level cache holds, and one whose weights it does not.
+pub const SHAPES: [[usize; 3]; 2] = [[512, 512, 512], [96, 4096, 4096]];
+/// The steps that are measured with uniform weights, too.
+const LAST: [Step; 3] = [Step::Blocks, Step::Bytes, Step::Library];
 /// For each shape.
 const ROUNDS: [usize; 2] = [61, 21];
 /// The rows of the first step: each takes as long as any other, and there is an end to patience.
 const FEW_ROWS: usize = 4;
 
-/// Operations a second of one step, by shape.
+/// One step, compiled for one instruction set.
 pub struct Rung {
     pub name: String,
-    /// Not a step of the ladder.
+    step: Step,
+    isa: Isa,
+    /// Whether it is not a step of the ladder.
     pub aside: bool,
+    /// 10⁹ operations a second, by shape.
     pub gops: Vec<f64>,
+    /// The same of the first shape with uniform weights, for the last steps.
+    uniform: Option<f64>,
 }
 
 pub struct Board {
@@ -43,10 +49,9 @@ pub fn measure(evidence: &mut Evidence) -> Outcome {
         board = Some(measured);
         Ok(table)
     })?;
-    evidence.timing("ch17_ladder.svg", || {
-        chart::figure(board.as_ref().ok_or("measured above")?)
-    })?;
-    evidence.timing("ch17_worst.md", || on_one_thread(worst))?;
+    let measured = || board.as_ref().ok_or("measured above");
+    evidence.timing("ch17_ladder.svg", || chart::figure(measured()?))?;
+    evidence.timing("ch17_worst.md", || Ok(worst(measured()?)))?;
     evidence.timing("ch17_packing.txt", || on_one_thread(packing))
 }
 
@@ -55,25 +60,38 @@ fn isa() -> Isa {
     Kernel::new(Isa::Avx2).map_or(Isa::Portable, Kernel::isa)
 }
 
-/// The steps that this CPU can take: name, whether it is an aside, step, instruction set.
-fn steps() -> Vec<(String, bool, Step, Isa)> {
+/// The steps that this CPU can take.
+fn rungs() -> Result<Vec<Rung>> {
     let mut all = Vec::new();
+    let mut add = |name: String, step: Step, isa, aside| -> Result<()> {
+        if step.ready(isa, Array2::zeros((1, 1)).view())?.is_some() {
+            all.push(Rung {
+                name,
+                step,
+                isa,
+                aside,
+                gops: Vec::new(),
+                uniform: None,
+            });
+        }
+        Ok(())
+    };
     for step in Step::ALL {
-        all.push((step.name().to_owned(), false, step, isa()));
+        add(step.name().to_owned(), step, isa(), false)?;
         if step == Step::LoopOrder && isa() != Isa::Portable {
-            all.push((
+            add(
                 "the same, for any CPU".to_owned(),
-                true,
                 step,
                 Isa::Portable,
-            ));
+                true,
+            )?;
         }
     }
     let best = Kernel::best().isa();
     if best != isa() {
-        all.push((format!("the library, {best}"), false, Step::Library, best));
+        add(format!("the library, {best}"), Step::Library, best, false)?;
     }
-    all
+    Ok(all)
 }
 
 /// A step that multiplies the same matrices again and again. Its result has been compared with the reference.
@@ -120,54 +138,67 @@ fn on_one_thread<T: Send>(measure: fn() -> Result<T>) -> Result<T> {
 
 fn ladder() -> Result<Board> {
     let mut board = Board {
-        rungs: Vec::new(),
+        rungs: rungs()?,
         limits: Vec::new(),
         disturbed: 0.0,
     };
-    for (name, aside, ..) in steps() {
-        board.rungs.push(Rung {
-            name,
-            aside,
-            gops: Vec::new(),
-        });
+    for (shape, rounds) in SHAPES.into_iter().zip(ROUNDS) {
+        board.measure(shape, rounds)?;
     }
-    for ([rows, depth, columns], rounds) in SHAPES.into_iter().zip(ROUNDS) {
+    Ok(board)
+}
+
+impl Board {
+    /// Everybody takes turns: the steps, those that are measured with uniform weights, and the limits.
+    fn measure(&mut self, [rows, depth, columns]: [usize; 3], rounds: usize) -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(170);
-        let w = normal_weights(&mut rng, depth, columns)?;
         let a = activations(&mut rng, rows, depth);
         let few = a.slice(s![..FEW_ROWS, ..]).to_owned();
-        let mut all = Vec::new();
-        for (_, _, step, isa) in steps() {
-            let slow = step == Step::ThreeLoops;
-            let Some(ready) = step.ready(isa, w.view())? else {
-                continue;
+        let normal = normal_weights(&mut rng, depth, columns)?;
+        let uniform = uniform_weights(&mut rng, depth, columns);
+        let small = [rows, depth, columns] == SHAPES[0];
+        let (mut all, mut kinds) = (Vec::new(), Vec::new());
+        for (i, rung) in self.rungs.iter().enumerate() {
+            let a = if rung.step == Step::ThreeLoops {
+                &few
+            } else {
+                &a
             };
-            all.push(Work::new(ready, if slow { &few } else { &a }, &w)?);
+            for is_uniform in [false, true] {
+                if is_uniform && !(small && LAST.contains(&rung.step)) {
+                    continue;
+                }
+                let w = if is_uniform { &uniform } else { &normal };
+                let ready = rung.step.ready(rung.isa, w.view())?;
+                all.push(Work::new(ready.ok_or("found before")?, a, w)?);
+                kinds.push((i, is_uniform));
+            }
         }
         let operations: Vec<f64> = all.iter().map(Work::operations).collect();
         let mut limits = limits::arithmetic();
         let mut runs: Vec<Run<'_>> = Vec::new();
-        runs.extend(
-            all.iter_mut()
-                .map(|work| Box::new(|| work.run()) as Run<'_>),
-        );
-        runs.extend(limits.iter_mut().map(|l| Box::new(|| (l.run)()) as Run<'_>));
+        for work in &mut all {
+            runs.push(Box::new(|| work.run()));
+        }
+        for limit in &mut limits {
+            runs.push(Box::new(|| (limit.run)()));
+        }
         let times = in_turns(rounds, &mut runs);
         drop(runs);
-        board.disturbed = board.disturbed.max(disturbed(&times));
-        for ((rung, operations), times) in board.rungs.iter_mut().zip(operations).zip(&times) {
-            rung.gops.push(operations / on_cpu(times) / 1e9);
+        self.disturbed = self.disturbed.max(disturbed(&times));
+        for (((i, is_uniform), work), times) in kinds.into_iter().zip(operations).zip(&times) {
+            let gops = work / on_cpu(times) / 1e9;
+            match is_uniform {
+                true => self.rungs[i].uniform = Some(gops),
+                false => self.rungs[i].gops.push(gops),
+            }
         }
-        board.limits.clear();
-        let times = times[times.len() - limits.len()..].iter();
-        board.limits.extend(
-            limits
-                .iter()
-                .zip(times)
-                .map(|(l, t)| (l.kind, l.work / on_cpu(t) / 1e9)),
-        );
+        let times = &times[times.len() - limits.len()..];
+        let rate =
+            |(limit, times): (&Limit, &Vec<_>)| (limit.kind, limit.work / on_cpu(times) / 1e9);
+        self.limits = limits.iter().zip(times).map(rate).collect();
+        Ok(())
     }
-    Ok(board)
 }
 
 fn table(board: &Board) -> String {
@@ -215,40 +246,16 @@ fn digits(gops: f64) -> String {
 }
 
 /// The last steps on weights as models have them, and on such as no model has.
-fn worst() -> Result<String> {
-    let steps = [Step::Blocks, Step::Bytes, Step::Library];
+fn worst(board: &Board) -> String {
     let [rows, depth, columns] = SHAPES[0];
-    let mut rng = ChaCha8Rng::seed_from_u64(171);
-    let a = activations(&mut rng, rows, depth);
-    let normal = normal_weights(&mut rng, depth, columns)?;
-    let uniform = uniform_weights(&mut rng, depth, columns);
-    let mut all = Vec::new();
-    for step in steps {
-        for w in [&normal, &uniform] {
-            let Some(ready) = step.ready(isa(), w.view())? else {
-                return Ok("These steps need AVX2, which this machine has not.".to_owned());
-            };
-            all.push(Work::new(ready, &a, w)?);
+    let mut text = String::from("| step | normal | uniform |\n|:--|--:|--:|\n");
+    for rung in &board.rungs {
+        if let Some(uniform) = rung.uniform {
+            let normal = rung.gops[0];
+            text += &format!("| {} | {normal:.0} | {uniform:.0} |\n", rung.name);
         }
     }
-    let operations = all[0].operations();
-    let mut runs: Vec<Run<'_>> = Vec::new();
-    runs.extend(
-        all.iter_mut()
-            .map(|work| Box::new(|| work.run()) as Run<'_>),
-    );
-    let times = in_turns(ROUNDS[0], &mut runs);
-    let gops = |times: &Vec<_>| operations / on_cpu(times) / 1e9;
-    let mut text = String::from("| step | normal | uniform |\n|:--|--:|--:|\n");
-    for (step, times) in steps.into_iter().zip(times.chunks(2)) {
-        let [normal, uniform] = [&times[0], &times[1]].map(gops);
-        text += &format!("| {} | {normal:.0} | {uniform:.0} |\n", step.name());
-    }
-    Ok(format!(
-        "{text}\nGOP/s of {rows}×{depth}×{columns} on one core of a shared {}, medians of {} interleaved rounds.\n",
-        machine(),
-        ROUNDS[0]
-    ))
+    format!("{text}\nGOP/s of {rows}×{depth}×{columns}, in the rounds of the table above.\n")
 }
 
 /// Packing, beside the product that it prepares.

@@ -7,7 +7,7 @@ use super::avx2::{Bytes, Longs, Words};
 use super::packing::{Weights, codes_of};
 use super::{COLUMNS, ROWS, Shape, Step, plain};
 use crate::gemm::kernel::avx2::Avx2;
-use crate::gemm::split::Remainders;
+use crate::gemm::split::{Pair, Remainders};
 
 /// The steps that multiply by tiles, on AVX2.
 #[inline(always)]
@@ -100,6 +100,22 @@ pub(super) fn blocks<T: MultiplyTile>(
 /// Rows whose activations of one depth lie side by side.
 pub(super) const STRIP: usize = 64;
 
+/// The remainders of one column, times a strip of rows.
+// ANCHOR: strip_times_column
+#[inline(always)]
+fn strip_times_column(a: &[[u8; STRIP]], remainders: &[Pair]) -> [i32; STRIP] {
+    let mut sums = [0; STRIP];
+    for pair in remainders {
+        for (k, w) in pair.depth.into_iter().zip(pair.weight) {
+            for (sum, &a) in sums.iter_mut().zip(&a[usize::from(k)]) {
+                *sum += i32::from(a) * i32::from(w);
+            }
+        }
+    }
+    sums
+}
+// ANCHOR_END: strip_times_column
+
 /// Adds the product with what was taken from the weights. `a` has, for each strip of rows, all depths.
 // ANCHOR: add_remainders
 #[inline(always)]
@@ -114,13 +130,7 @@ pub(super) fn add_remainders(
         for j in (0..columns).step_by(COLUMNS) {
             let mut tile = [[0; STRIP]; COLUMNS];
             for c in 0..COLUMNS {
-                for pair in remainders.pairs(j + c) {
-                    for (k, w) in pair.depth.into_iter().zip(pair.weight) {
-                        for (sum, &a) in tile[c].iter_mut().zip(&a[usize::from(k)]) {
-                            *sum += i32::from(a) * i32::from(w);
-                        }
-                    }
-                }
+                tile[c] = strip_times_column(a, remainders.pairs(j + c));
             }
             for (r, sums) in sums.chunks_exact_mut(columns).enumerate() {
                 for c in 0..COLUMNS {
