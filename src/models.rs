@@ -45,6 +45,7 @@ pub fn digits(seed: u64) -> Result<Network> {
 ///
 /// # Errors
 /// As [`lecture`].
+// ANCHOR: mlp
 pub fn mlp(seed: u64) -> Result<Network> {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     Network::new(
@@ -59,6 +60,7 @@ pub fn mlp(seed: u64) -> Result<Network> {
         ],
     )
 }
+// ANCHOR_END: mlp
 
 /// The convolutional network for Fashion-MNIST: two 3×3 convolutions, each with a 2×2 pool;
 /// 20,490 parameters.

@@ -94,22 +94,24 @@ impl Network {
     ///
     /// # Errors
     /// The executor's, with the layer's name.
-    pub fn run<E: Executor>(&self, executor: &mut E, input: E::Value) -> Result<E::Value> {
-        let mut x = input;
+    // ANCHOR: run
+    pub fn run<E: Executor>(&self, executor: &mut E, x: E::Value) -> Result<E::Value> {
+        let mut x = x;
         for (site, layer) in &self.layers {
             x = match layer {
-                Layer::Linear(layer) => executor.linear(site, layer, x),
-                Layer::Conv2d(layer) => executor.conv2d(site, layer, x),
-                Layer::DepthwiseConv2d(layer) => executor.depthwise_conv2d(site, layer, x),
-                Layer::BatchNorm(layer) => executor.batch_norm(site, layer, x),
-                Layer::Activation(layer) => executor.activation(site, *layer, x),
-                Layer::Pool(layer) => executor.pool(site, *layer, x),
+                Layer::Linear(l) => executor.linear(site, l, x),
+                Layer::Conv2d(l) => executor.conv2d(site, l, x),
+                Layer::DepthwiseConv2d(l) => executor.depthwise_conv2d(site, l, x),
+                Layer::BatchNorm(l) => executor.batch_norm(site, l, x),
+                Layer::Activation(l) => executor.activation(site, *l, x),
+                Layer::Pool(l) => executor.pool(site, *l, x),
                 Layer::Flatten => executor.flatten(site, x),
             }
             .map_err(|error| error.at(site))?;
         }
         Ok(x)
     }
+    // ANCHOR_END: run
 
     /// The outputs for a batch of inputs, in f32: [`run`](Self::run) with [`Float`].
     ///

@@ -3,8 +3,9 @@
 //! `cargo run --release --example ch05_train -- mlp` trains one network (`digits`, `mlp`, `cnn` or
 //! `ds_cnn`), prints the losses and the accuracy on the test set after each epoch, and writes the
 //! weights to `book/data/models/NAME.safetensors` and what it printed to `NAME.csv` beside it. The
-//! test set chooses nothing: the weights are those after the last epoch. The last three need the full Fashion-MNIST in the folder that
-//! `FASHION_MNIST` names, or where Debian's package `dataset-fashion-mnist` puts it.
+//! test set chooses nothing: the weights are those after the last epoch. The last three need the full
+//! Fashion-MNIST in the folder that `FASHION_MNIST` names, or where Debian's package
+//! `dataset-fashion-mnist` puts it.
 
 pub mod support;
 
@@ -15,35 +16,17 @@ use std::time::Instant;
 use fewer_bits::io::{save_network, write_atomically};
 use fewer_bits::nn::*;
 use indicatif::{ProgressBar, ProgressStyle};
-use support::networks;
-
-/// Each network and how it is trained. Clothes look as well in a mirror; digits do not.
-fn setting(name: &str) -> Result<(Network, Recipe), Box<dyn Error>> {
-    let network = networks::untrained(name, 1)?;
-    let (epochs, learning_rate) = match name {
-        "digits" => (100, 2e-3),
-        "mlp" => (30, 2e-3),
-        "cnn" => (6, 3e-3),
-        _ => (4, 5e-3),
-    };
-    let recipe = Recipe {
-        epochs,
-        batch: if name == "digits" { 32 } else { 128 },
-        learning_rate,
-        schedule: Schedule::Cosine,
-        seed: 5,
-        patience: None,
-        augment: (name != "digits").then_some(networks::mirror_some),
-    };
-    Ok((network, recipe))
-}
+use support::{networks, training};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).unwrap_or("digits".to_owned());
-    let (mut network, recipe) = setting(&name)?;
-    let (training, test) = networks::training_and_test(&name)?;
+    let (mut network, recipe) = training::setting(&name)?;
+    let (images, test) = match name.as_str() {
+        "digits" => networks::digits()?,
+        _ => (fashion("train")?, fashion("t10k")?),
+    };
     println!("{name}: {} parameters", network.parameter_count());
-    let log = run(&mut network, &training, &test, &recipe)?;
+    let log = run(&mut network, &images, &test, &recipe)?;
     save_network(&networks::weights(&name), &network)?;
     Ok(write_atomically(&networks::log(&name), log.as_bytes())?)
 }

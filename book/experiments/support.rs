@@ -10,6 +10,8 @@ pub mod digits;
 pub mod figure;
 pub mod formats;
 pub mod networks;
+pub mod training;
+pub mod widths;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -73,6 +73,7 @@ impl Adam {
         }
     }
 
+    // ANCHOR: move_parameter
     fn move_parameter(
         &mut self,
         name: &str,
@@ -98,10 +99,11 @@ impl Adam {
             .for_each(|p, m, v, &g| {
                 *m = Self::BETA1 * *m + (1.0 - Self::BETA1) * g;
                 *v = Self::BETA2 * *v + (1.0 - Self::BETA2) * g * g;
-                *p -=
-                    learning_rate * (*m / mean_part) / ((*v / square_part).sqrt() + Self::EPSILON);
+                let (mean, size) = (*m / mean_part, (*v / square_part).sqrt());
+                *p -= learning_rate * mean / (size + Self::EPSILON);
             });
     }
+    // ANCHOR_END: move_parameter
 }
 
 /// Every gradient belongs to a parameter of its shape.

@@ -20,17 +20,19 @@ use crate::error::Result;
 type Three = (ArrayD<f32>, Array1<f32>, ArrayD<f32>);
 
 /// dW = dYᵀ·X, db = Σ dY over the rows, dX = dY·W.
-pub(super) fn linear(layer: &Linear, x: &ArrayD<f32>, dy: &ArrayD<f32>) -> Result<Three> {
-    let shape = Shapes.linear("", layer, x.shape().to_vec())?;
+// ANCHOR: linear
+pub(super) fn linear(l: &Linear, x: &ArrayD<f32>, dy: &ArrayD<f32>) -> Result<Three> {
+    let shape = Shapes.linear("", l, x.shape().to_vec())?;
     same_shape("the gradient", &shape, dy.shape())?;
-    let rows = x.len() / layer.weight.ncols();
+    let rows = x.len() / l.weight.ncols();
     let (x_values, dy) = (x.as_standard_layout(), dy.as_standard_layout());
     let inputs = matrix(x_values.as_slice().unwrap_or_default(), rows);
     let dy = matrix(dy.as_slice().unwrap_or_default(), rows);
-    let dx = dy.dot(&layer.weight).into_raw_vec_and_offset().0;
+    let dx = dy.dot(&l.weight).into_raw_vec_and_offset().0;
     let dw = dy.t().dot(&inputs).into_dyn();
     Ok((dw, dy.sum_axis(Axis(0)), from_values(x.shape(), dx)))
 }
+// ANCHOR_END: linear
 
 /// As [`linear`] for the rows of unrolled windows; `further` says whether dX is wanted.
 pub(super) fn conv2d(

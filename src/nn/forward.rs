@@ -66,6 +66,7 @@ pub(super) fn conv2d(layer: &Conv2d, x: &ArrayD<f32>) -> Result<ArrayD<f32>> {
     let x = x.as_slice().unwrap_or_default();
     let (outputs, pixels) = (shape[3], shape[1] * shape[2]);
     let weight = flat_weight(layer);
+    let bias = layer.bias.to_vec();
     let mut y = vec![0.0; shape.iter().product()];
     y.par_chunks_mut(IMAGES * pixels * outputs)
         .zip(images.chunks(x))
@@ -73,9 +74,10 @@ pub(super) fn conv2d(layer: &Conv2d, x: &ArrayD<f32>) -> Result<ArrayD<f32>> {
             let rows = y.len() / outputs;
             let columns = unrolled(layer.window, x, &images, columns)?;
             let columns = matrix(columns, rows);
-            let mut y = matrix_mut(y, rows);
-            y.assign(&layer.bias);
-            general_mat_mul(1.0, &columns, &weight.t(), 1.0, &mut y);
+            for y in y.chunks_exact_mut(outputs) {
+                y.copy_from_slice(&bias);
+            }
+            general_mat_mul(1.0, &columns, &weight.t(), 1.0, &mut matrix_mut(y, rows));
             Ok(())
         })?;
     Ok(from_values(&shape, y))

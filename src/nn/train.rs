@@ -156,6 +156,7 @@ fn keep_freed_memory() {
 }
 
 /// The loss of one batch and its gradients.
+// ANCHOR: gradients
 fn gradients<S: Simulation>(
     network: &Network,
     simulation: &mut S,
@@ -166,6 +167,7 @@ fn gradients<S: Simulation>(
     let (loss, gradient) = batch.targets.loss(outputs.view())?;
     Ok((loss, tape.backward(network, gradient)?))
 }
+// ANCHOR_END: gradients
 
 impl Recipe {
     fn check(&self) -> Result<()> {

@@ -21,6 +21,7 @@ impl WeightsOnly {
     /// # Errors
     /// As [`fold_batch_norm`] and [`QTensor::quantize`](crate::QTensor::quantize), with the layer's
     /// name.
+    // ANCHOR: new
     pub fn new(network: &Network, scheme: Scheme) -> Result<Self> {
         let folded = fold_batch_norm(network)?;
         let (mut layers, mut bytes) = (Vec::<(String, Layer)>::new(), 0);
@@ -40,6 +41,7 @@ impl WeightsOnly {
         let network = Network::new(folded.input_shape(), layers)?;
         Ok(Self { network, bytes })
     }
+    // ANCHOR_END: new
 
     /// The network with the weights that the codes stand for.
     pub fn network(&self) -> &Network {

@@ -10,6 +10,7 @@ mod simulation;
 #[allow(dead_code)]
 mod strategies;
 mod trained;
+mod weights;
 
 use fewer_bits::nn::Network;
 use ndarray::{ArrayD, Axis};
