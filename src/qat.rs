@@ -63,7 +63,7 @@ pub enum Ranges {
 
 /// Rounds weights and activations to the nearest codes while a network is trained.
 ///
-/// For a network whose batch norms are folded ([`fold_batch_norm`](crate::nn::fold_batch_norm)): a
+/// For a network whose batch norms are folded ([`fold_batch_norm`]): a
 /// norm that is trained on moves the weights that the integers will have.
 #[derive(Debug, Clone)]
 pub struct FakeQuantizer {

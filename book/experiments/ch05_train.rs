@@ -21,10 +21,7 @@ use support::{networks, training};
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).unwrap_or("digits".to_owned());
     let (mut network, recipe) = training::setting(&name)?;
-    let (images, test) = match name.as_str() {
-        "digits" => networks::digits()?,
-        _ => (fashion("train")?, fashion("t10k")?),
-    };
+    let (images, test) = networks::training_and_test(&name)?;
     println!("{name}: {} parameters", network.parameter_count());
     let log = run(&mut network, &images, &test, &recipe)?;
     save_network(&networks::weights(&name), &network)?;

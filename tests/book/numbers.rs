@@ -6,10 +6,10 @@ mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
+mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
-mod ch05;
 mod ch16;
 mod ch17;
 mod ch18;
@@ -88,10 +88,10 @@ fn sentences() -> Vec<Sentence> {
     hold("ch02_a_map_of_the_schemes.md", ch02::sentences);
     hold("ch03_scale_and_zero_point.md", ch03::sentences);
     hold("ch04_a_quantizer_in_rust.md", ch04::sentences);
-    hold("ch08_quantization_aware_training.md", ch08::sentences);
+    hold("ch05_train_it_then_shrink_its_weights.md", ch05::sentences);
     hold("ch06_static_quantization.md", ch06::sentences);
     hold("ch07_dynamic_quantization.md", ch07::sentences);
-    hold("ch05_train_it_then_shrink_its_weights.md", ch05::sentences);
+    hold("ch08_quantization_aware_training.md", ch08::sentences);
     hold("ch16_what_the_cpu_offers.md", ch16::sentences);
     hold("ch17_an_int8_matrix_multiply.md", ch17::sentences);
     hold(
