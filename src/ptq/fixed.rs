@@ -33,10 +33,11 @@ impl Static {
     /// s_x·s_w; where one would not fit 30 bits, the s_w that it depends on is made larger.
     ///
     /// # Errors
-    /// [`Error::Empty`] without calibration data; [`Error::NotFinite`] with the site where a NaN or
-    /// infinity came up; [`Error::RangeDoesNotFit`] or [`Error::InvalidSetting`] for a recipe that
-    /// integers cannot follow; and as [`fold_batch_norm`] and
-    /// [`QTensor::quantize`](crate::QTensor::quantize).
+    /// [`Error::Empty`](crate::Error::Empty) without calibration data;
+    /// [`Error::NotFinite`](crate::Error::NotFinite) with the site where a NaN or infinity came up;
+    /// [`Error::RangeDoesNotFit`](crate::Error::RangeDoesNotFit) or
+    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) for a recipe that integers cannot
+    /// follow; and as [`fold_batch_norm`] and [`QTensor::quantize`](crate::QTensor::quantize).
     pub fn new(
         network: &Network,
         calibration: impl IntoIterator<Item = ArrayD<f32>>,
@@ -50,8 +51,9 @@ impl Static {
     /// The same with pairs that were chosen before, as training chooses them.
     ///
     /// # Errors
-    /// [`Error::WrongTensors`] with the layer's name if its pair is missing,
-    /// [`Error::LengthMismatch`] if it has more or fewer than outputs, and as [`new`](Self::new).
+    /// [`Error::WrongTensors`](crate::Error::WrongTensors) with the layer's name if its pair is
+    /// missing, [`Error::LengthMismatch`](crate::Error::LengthMismatch) if it has more or fewer
+    /// than outputs, and as [`new`](Self::new).
     pub fn with_pairs(network: &Network, pairs: &Pairs, rounding: Rounding) -> Result<Self> {
         let network = fold_batch_norm(network)?;
         let mut builder = Builder::new(pairs, rounding)?;
