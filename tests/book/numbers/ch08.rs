@@ -35,6 +35,11 @@ pub(super) fn sentences(say: &mut dyn FnMut(String)) {
     }
     let lost = |network| full(network, "trained", float) - full(network, "trained", two);
     assert!((0.45..0.6).contains(&lost("mlp,")) && (9.5..10.5).contains(&lost("ds_cnn,")));
+    assert!(
+        ["cnn,", "digits,"]
+            .iter()
+            .all(|network| (1.0..2.0).contains(&lost(network)))
+    );
     let guessing = full("mlp,", "min-max", two);
     say(format!("where min-max leaves {guessing:.2} %"));
     let (before, after) = (
