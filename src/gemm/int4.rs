@@ -2,15 +2,15 @@
 //!
 //! The one idea: a group of weights, say 64 depths of one column, shares a scale, so its sum is an
 //! exact integer, and only the sums of groups are added as real numbers. Two weights lie in a byte;
-//! a panel of them is unpacked just before it is multiplied, and then used for many rows. Chapter 17.
+//! a panel of them is unpacked just before it is multiplied, and then used for many rows. For a few
+//! rows, weights are unpacked on the way from memory to the registers. Chapter 17.
 
-use std::ops::Range;
-
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::activations::Activations;
 use super::driver::{self, Product, tiles};
-use super::kernel::{MicroKernel, SUMS, panel_columns};
+use super::epilogue::relu;
+use super::kernel::{Group, MicroKernel, PackedPanel, SUMS, panel_columns};
 use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
 use super::rows::{Needs, PackedRows, Sums};
 use super::{Kernel, same_shape};
@@ -26,10 +26,11 @@ pub struct PackedWeights4 {
     group_size: usize,
     /// Panel by panel; within a panel group by group; within that depth by depth, block by block.
     blocks: Vec<HalfBlock>,
-    /// Group by group, of all columns and of those that fill up the last panel.
-    scales: Array2<f32>,
+    /// Panel by panel, and within it group by group: of its columns, and of those that fill up the
+    /// last panel.
+    scales: Vec<f32>,
     /// Σₖ w\[k, j\] of each group; likewise.
-    group_sums: Array2<i32>,
+    group_sums: Vec<i32>,
 }
 
 /// What becomes of the real sums: y = sum·sᵢ + bias, and max(y, 0) if asked for.
@@ -39,7 +40,7 @@ pub struct RealOutput<'a> {
     pub row_scales: &'a [f32],
     /// What is added: nothing, or one number a column.
     pub bias: &'a [f32],
-    /// Whether negative results become 0.
+    /// Whether negative results become 0 (and NaN, which a bias may be, stays NaN).
     pub relu: bool,
 }
 
@@ -94,18 +95,19 @@ impl PackedWeights4 {
             columns,
             group_size,
             blocks: Vec::new(),
-            scales: Array2::zeros((groups, padded)),
-            group_sums: Array2::zeros((groups, padded)),
+            scales: vec![0.0; groups * padded],
+            group_sums: vec![0; groups * padded],
         };
+        let place = |group, column| (column / width * groups + group) * width + column % width;
         for ((group, column), scale) in scales.indexed_iter() {
-            packed.scales[(group, column)] = *scale;
+            packed.scales[place(group, column)] = *scale;
         }
         for ((k, column), code) in codes.indexed_iter() {
-            packed.group_sums[(k / group_size, column)] += i32::from(*code);
+            packed.group_sums[place(k / group_size, column)] += i32::from(*code);
         }
         let code = |k: usize, end: usize, column: usize| match k < end && column < columns {
-            true => codes[(k, column)] as u8 & 0xF,
-            false => 0,
+            true => (codes[(k, column)] + 8) as u8,
+            false => 8,
         };
         for panel in (0..padded).step_by(width) {
             for start in (0..depth).step_by(group_size) {
@@ -176,28 +178,25 @@ impl PackedWeights4 {
         driver::multiply(self.kernel.0, activations, product, out)
     }
 
-    /// Unpacks the weights of a panel that belong to one group.
+    /// The panel that begins at column `column`, for rows of these zero points.
     #[inline(always)]
-    fn unpack<K: MicroKernel>(
-        &self,
-        kernel: K,
-        panel: usize,
-        group: usize,
-        blocks: &mut Vec<Block>,
-    ) {
+    fn panel<'a>(&'a self, column: usize, zero_points: &'a [i32]) -> PackedPanel<'a> {
         let across = self.kernel.blocks_across();
+        let width = across * COLUMNS;
+        let groups = self.depth.div_ceil(self.group_size);
         let full = self.group_size.div_ceil(DEPTHS);
-        let last = (self.depth - (self.scales.nrows() - 1) * self.group_size).div_ceil(DEPTHS);
-        let down = (self.scales.nrows() - 1) * full + last;
-        let start = (panel / (across * COLUMNS) * down + group * full) * across;
-        let count = across
-            * if group + 1 < self.scales.nrows() {
-                full
-            } else {
-                last
-            };
-        blocks.resize(count, Block([0; COLUMNS * DEPTHS]));
-        kernel.unpack(&self.blocks[start..][..count], blocks);
+        let last = (self.depth - (groups - 1) * self.group_size).div_ceil(DEPTHS);
+        let (panel, down) = (column / width, (groups - 1) * full + last);
+        let (halves, pairs) = (down * across, groups * width);
+        PackedPanel {
+            halves: &self.blocks[panel * halves..][..halves],
+            group_size: self.group_size,
+            group_halves: full * across,
+            zero_points,
+            column_sums: &self.group_sums[panel * pairs..][..pairs],
+            scales: &self.scales[panel * pairs..][..pairs],
+            width,
+        }
     }
 }
 
@@ -232,22 +231,35 @@ impl Product for Int4<'_> {
         let mut room = Vec::new();
         let activations = K::activations(rows.bytes(), &mut room);
         let (integers, reals) = sums.both(rows.count());
-        let mut blocks = Vec::new();
+        let (mut blocks, stride, width) = (Vec::new(), rows.stride(), panel_columns::<K>());
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            let place = first_column + first..first_column + first + count;
             reals.fill([0.0; SUMS]);
-            for group in 0..weights.scales.nrows() {
-                self.start_with_zero_points(rows, group, place.clone(), integers);
-                for at in (0..count).step_by(panel_columns::<K>()) {
-                    weights.unpack(kernel, place.start + at, group, &mut blocks);
-                    for tile in tiles(rows.count(), K::ROWS) {
-                        let a = tile.start * rows.stride() + group * weights.group_size;
-                        let sums = &mut integers[tile];
-                        kernel.multiply_small(&activations[a..], rows.stride(), &blocks, sums, at);
+            let few = rows.count() <= K::GROUP_ROWS;
+            for at in (0..count).step_by(width) {
+                // There is no panel without depths.
+                if weights.depth == 0 {
+                    continue;
+                }
+                let panel = weights.panel(first_column + first + at, rows.zero_points());
+                if few {
+                    let room = (&mut *integers, &mut blocks);
+                    kernel.multiply_packed(activations, stride, panel, room, reals, at);
+                    continue;
+                }
+                for (depth, halves, group) in panel.groups() {
+                    blocks.resize(halves.len(), Block([0; COLUMNS * DEPTHS]));
+                    kernel.unpack(halves, &mut blocks);
+                    for tile in tiles(rows.count(), K::GROUP_ROWS) {
+                        let a = &activations[tile.start * stride + depth..];
+                        let group = Group {
+                            zero_points: &group.zero_points[tile.clone()],
+                            ..group
+                        };
+                        let sums = (&mut integers[tile.clone()], &mut reals[tile]);
+                        kernel.multiply_group(a, stride, &blocks, group, sums, at);
                     }
                 }
-                self.scale(group, place.clone(), integers, reals);
             }
             for (i, (out, sums)) in out.iter_mut().zip(reals.iter()).enumerate() {
                 let out = &mut out[first..first + count];
@@ -258,40 +270,6 @@ impl Product for Int4<'_> {
 }
 
 impl Int4<'_> {
-    /// Σ (a − zᵢ)·w = Σ a·w − zᵢ·Σ w: the second term.
-    #[inline(always)]
-    fn start_with_zero_points<K: MicroKernel>(
-        &self,
-        rows: &PackedRows<'_, K>,
-        group: usize,
-        columns: Range<usize>,
-        sums: &mut [[i32; SUMS]],
-    ) {
-        let group_sums = &row(&self.weights.group_sums, group)[columns];
-        for (sums, zero_point) in sums.iter_mut().zip(rows.zero_points()) {
-            for (sum, group_sum) in sums.iter_mut().zip(group_sums) {
-                *sum = -zero_point * group_sum;
-            }
-        }
-    }
-
-    /// Adds the integer sums of a group, times its scales, to the real ones.
-    #[inline(always)]
-    fn scale(
-        &self,
-        group: usize,
-        columns: Range<usize>,
-        integers: &[[i32; SUMS]],
-        reals: &mut [[f32; SUMS]],
-    ) {
-        let scales = &row(&self.weights.scales, group)[columns];
-        for (reals, integers) in reals.iter_mut().zip(integers) {
-            for ((real, integer), scale) in reals.iter_mut().zip(integers).zip(scales) {
-                *real += *integer as f32 * scale;
-            }
-        }
-    }
-
     #[inline(always)]
     fn finish(&self, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
         let scale = match self.output.row_scales {
@@ -308,17 +286,8 @@ impl Int4<'_> {
         }
         if self.output.relu {
             for out in out {
-                *out = out.max(0.0);
+                *out = relu(*out);
             }
         }
     }
-}
-
-/// A row of an array in standard layout.
-#[inline(always)]
-fn row<T>(array: &Array2<T>, index: usize) -> &[T] {
-    let columns = array.ncols();
-    array
-        .as_slice()
-        .map_or(&[], |all| &all[index * columns..][..columns])
 }

@@ -55,9 +55,10 @@ impl<E: Epilogue> Product for Int8<'_, E> {
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
             let all_at_once = sums.len() == 1 && count == SUMS;
+            let padded = count.next_multiple_of(panel_columns::<K>());
+            multiplication.start_with_zero_points(first_column + first, padded, sums);
             for at in (0..count).step_by(panel_columns::<K>()) {
                 let panel = first_column + first + at;
-                multiplication.start_with_zero_points(panel, sums, at);
                 multiplication.add_remainders(panel, sums, at);
                 if !all_at_once {
                     multiplication.add_products(activations, panel, sums, at);
@@ -85,21 +86,24 @@ struct Multiplication<'a, K: MicroKernel> {
 
 impl<K: MicroKernel> Multiplication<'_, K> {
     /// Σ (a − zᵢ)(w − zⱼ) = Σ a·w − zᵢ·Σ w − zⱼ·(Σ a − K·zᵢ): all but the first term.
+    ///
+    /// For all panels at once, so that the compiler does not know `count`. If it does, it unrolls the
+    /// loop over columns and makes vectors of rows, whose parts it then scatters over memory.
     // ANCHOR: start_with_zero_points
     #[inline(always)]
-    fn start_with_zero_points(&self, panel: usize, sums: &mut [SumRow], at: usize) {
-        let (weights, width) = (self.weights, panel_columns::<K>());
-        let column_sums = weights.sums_of(panel, width);
+    fn start_with_zero_points(&self, first: usize, count: usize, sums: &mut [SumRow]) {
+        let weights = self.weights;
+        let column_sums = weights.sums_of(first, count);
         for (sums, zero_point) in sums.iter_mut().zip(self.rows.zero_points()) {
-            for (sum, column_sum) in sums[at..at + width].iter_mut().zip(column_sums) {
+            for (sum, column_sum) in sums.iter_mut().zip(column_sums) {
                 *sum = zero_point.wrapping_mul(*column_sum).wrapping_neg();
             }
         }
         let rows = self.rows.zero_points().iter().zip(self.rows.row_sums());
         for (sums, (zero_point, row_sum)) in sums.iter_mut().zip(rows) {
             let row_sum = row_sum - weights.depth() as i32 * zero_point;
-            let zero_points = weights.zero_points_of(panel, width);
-            for (sum, zero_point) in sums[at..at + width].iter_mut().zip(zero_points) {
+            let zero_points = weights.zero_points_of(first, count);
+            for (sum, zero_point) in sums.iter_mut().zip(zero_points) {
                 *sum = sum.wrapping_sub(zero_point.wrapping_mul(row_sum));
             }
         }

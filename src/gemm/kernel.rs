@@ -19,7 +19,7 @@ pub(super) mod dot;
 pub(super) mod neon;
 pub(super) mod portable;
 
-use super::pack::{Block, COLUMNS, HalfBlock};
+use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use super::split::Remainders;
 
 /// The unit of rows for remainders: one vector of bytes.
@@ -34,6 +34,55 @@ pub(super) const SUMS: usize = 64;
 /// The sums of one row, in several panels.
 pub(super) type SumRow = [i32; SUMS];
 
+/// The same as real numbers.
+pub(super) type RealRow = [f32; SUMS];
+
+/// Some depths of a panel of 4-bit weights: Σ (a − z)·w counts steps of its column's scale.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    /// The zero point z of each row.
+    pub(super) zero_points: &'a [i32],
+    /// Σ w of each column.
+    pub(super) column_sums: &'a [i32],
+    /// The scale of each column.
+    pub(super) scales: &'a [f32],
+}
+
+/// All groups of a panel of 4-bit weights.
+#[derive(Clone, Copy)]
+pub(super) struct PackedPanel<'a> {
+    /// The weights, group by group.
+    pub(super) halves: &'a [HalfBlock],
+    /// The depths of a group, but for the last, which may have fewer.
+    pub(super) group_size: usize,
+    /// How many of the halves those take.
+    pub(super) group_halves: usize,
+    /// The zero point of each row.
+    pub(super) zero_points: &'a [i32],
+    /// Σ w of each column, group by group.
+    pub(super) column_sums: &'a [i32],
+    /// The scale of each column, group by group.
+    pub(super) scales: &'a [f32],
+    /// The columns of the panel.
+    pub(super) width: usize,
+}
+
+impl<'a> PackedPanel<'a> {
+    /// Each group: its first depth, its weights, and what they are worth.
+    #[inline(always)]
+    pub(super) fn groups(self) -> impl Iterator<Item = (usize, &'a [HalfBlock], Group<'a>)> {
+        let halves = self.halves.chunks(self.group_halves.max(1));
+        halves.enumerate().map(move |(i, halves)| {
+            let group = Group {
+                zero_points: self.zero_points,
+                column_sums: &self.column_sums[i * self.width..][..self.width],
+                scales: &self.scales[i * self.width..][..self.width],
+            };
+            (i * self.group_size, halves, group)
+        })
+    }
+}
+
 /// Plain Rust that is to be compiled for an instruction set. (A closure would do, could it be marked
 /// `#[inline(always)]`.)
 pub(super) trait Task {
@@ -45,6 +94,8 @@ pub(super) trait Task {
 pub(super) trait MicroKernel: Copy + Send + Sync {
     /// The most rows of a tile.
     const ROWS: usize;
+    /// The same for [`multiply_group`](Self::multiply_group).
+    const GROUP_ROWS: usize = Self::ROWS;
     /// The width of a panel, in blocks of 16 columns.
     const BLOCKS: usize;
     /// What [`activations`](Self::activations) takes from each unsigned byte.
@@ -76,26 +127,63 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     );
 
     /// Unpacks 4-bit weights.
+    #[inline(always)]
     fn unpack(self, halves: &[HalfBlock], blocks: &mut [Block]) {
         for (Block(block), HalfBlock(half)) in blocks.iter_mut().zip(halves) {
-            for (i, byte) in half.iter().enumerate() {
-                block[i] = ((byte & 0xF) ^ 8) as i8 - 8;
-                block[half.len() + i] = ((byte >> 4) ^ 8) as i8 - 8;
+            let (low, high) = block.split_at_mut(half.len());
+            for ((low, high), byte) in low.iter_mut().zip(high).zip(half) {
+                *low = (byte & 0xF) as i8 - 8;
+                *high = (byte >> 4) as i8 - 8;
             }
         }
     }
 
-    /// As [`multiply`](Self::multiply), for weights between −8 and 7.
+    /// Multiplies `a` and `b` as [`multiply`](Self::multiply) does, where `b` holds 4-bit weights of
+    /// a `group` that has scales, and adds what the sums are worth to `reals`. Writes over `sums`.
     #[inline(always)]
-    fn multiply_small(
+    fn multiply_group(
         self,
         a: &[Self::Activation],
         stride: usize,
         b: &[Block],
-        sums: &mut [SumRow],
+        group: Group<'_>,
+        (sums, reals): (&mut [SumRow], &mut [RealRow]),
         at: usize,
     ) {
+        let columns = at..at + group.scales.len();
+        for sums in sums.iter_mut() {
+            sums[columns.clone()].fill(0);
+        }
         self.multiply(a, stride, b, sums, at);
+        for (row, (sums, reals)) in sums.iter().zip(reals).enumerate() {
+            let columns = group.column_sums.iter().zip(group.scales);
+            let sums = sums[at..].iter().zip(columns);
+            for (real, (sum, (column_sum, scale))) in reals[at..].iter_mut().zip(sums) {
+                let sum = sum - group.zero_points[row] * column_sum;
+                *real += sum as f32 * scale;
+            }
+        }
+    }
+
+    /// Multiplies one tile with all groups of a panel, as [`multiply_group`](Self::multiply_group) does
+    /// with one. For so few rows that to unpack the weights would take as long as to multiply them,
+    /// though those that cannot do without unpack into `room`.
+    #[inline(always)]
+    fn multiply_packed(
+        self,
+        a: &[Self::Activation],
+        stride: usize,
+        panel: PackedPanel<'_>,
+        (sums, room): (&mut [SumRow], &mut Vec<Block>),
+        reals: &mut [RealRow],
+        at: usize,
+    ) {
+        for (depth, halves, group) in panel.groups() {
+            room.resize(halves.len(), Block([0; COLUMNS * DEPTHS]));
+            self.unpack(halves, room);
+            let sums = (&mut *sums, &mut *reals);
+            self.multiply_group(&a[depth..], stride, room, group, sums, at);
+        }
     }
 
     /// Adds the product of a single row `a` and all panels of `sums`, which lie one after the other

@@ -25,7 +25,8 @@ const MAX_REMAINDERS: f64 = 0.04;
 #[repr(C, align(64))]
 pub(crate) struct Block(pub(crate) [i8; COLUMNS * DEPTHS]);
 
-/// The same of 4-bit weights: the low halves of the bytes are columns 0 to 7, the high halves 8 to 15.
+/// The same of 4-bit weights, each 8 more than it is: the low halves of the bytes are columns 0 to 7,
+/// the high halves 8 to 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub(crate) struct HalfBlock(pub(crate) [u8; COLUMNS * DEPTHS / 2]);

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{MAX_STRIPS, MicroKernel, STRIP, SUMS, SumRow, Task};
+use super::{Group, MAX_STRIPS, MicroKernel, PackedPanel, RealRow, STRIP, SUMS, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use crate::gemm::split::Remainders;
 
@@ -28,7 +28,10 @@ impl Avx2 {
 }
 
 impl MicroKernel for Avx2 {
-    const ROWS: usize = 6;
+    // A sixth row would need more registers than there are: 12 for sums, 2 for weights, 1 for ones,
+    // 1 for activations and 1 for products.
+    const ROWS: usize = 5;
+    const GROUP_ROWS: usize = 6;
     const BLOCKS: usize = 1;
     type Activation = u8;
 
@@ -53,8 +56,7 @@ impl MicroKernel for Avx2 {
                 2 => multiply::<2>(a, stride, b, sums, at),
                 3 => multiply::<3>(a, stride, b, sums, at),
                 4 => multiply::<4>(a, stride, b, sums, at),
-                5 => multiply::<5>(a, stride, b, sums, at),
-                _ => multiply::<6>(a, stride, b, sums, at),
+                _ => multiply::<5>(a, stride, b, sums, at),
             }
         }
     }
@@ -66,17 +68,49 @@ impl MicroKernel for Avx2 {
     }
 
     #[inline(always)]
-    fn multiply_small(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply_group(
+        self,
+        a: &[u8],
+        stride: usize,
+        b: &[Block],
+        group: Group<'_>,
+        (_, reals): (&mut [SumRow], &mut [RealRow]),
+        at: usize,
+    ) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
-            match sums.len() {
+            match reals.len() {
                 0 => {}
-                1 => multiply_small::<1>(a, stride, b, sums, at),
-                2 => multiply_small::<2>(a, stride, b, sums, at),
-                3 => multiply_small::<3>(a, stride, b, sums, at),
-                4 => multiply_small::<4>(a, stride, b, sums, at),
-                5 => multiply_small::<5>(a, stride, b, sums, at),
-                _ => multiply_small::<6>(a, stride, b, sums, at),
+                1 => multiply_group::<1>(a, stride, b, group, reals, at),
+                2 => multiply_group::<2>(a, stride, b, group, reals, at),
+                3 => multiply_group::<3>(a, stride, b, group, reals, at),
+                4 => multiply_group::<4>(a, stride, b, group, reals, at),
+                5 => multiply_group::<5>(a, stride, b, group, reals, at),
+                _ => multiply_group::<6>(a, stride, b, group, reals, at),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_packed(
+        self,
+        a: &[u8],
+        stride: usize,
+        panel: PackedPanel<'_>,
+        _room: (&mut [SumRow], &mut Vec<Block>),
+        reals: &mut [RealRow],
+        at: usize,
+    ) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe {
+            match reals.len() {
+                0 => {}
+                1 => multiply_packed::<1>(a, stride, panel, reals, at),
+                2 => multiply_packed::<2>(a, stride, panel, reals, at),
+                3 => multiply_packed::<3>(a, stride, panel, reals, at),
+                4 => multiply_packed::<4>(a, stride, panel, reals, at),
+                5 => multiply_packed::<5>(a, stride, panel, reals, at),
+                _ => multiply_packed::<6>(a, stride, panel, reals, at),
             }
         }
     }
@@ -151,58 +185,157 @@ fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [Su
 
 #[target_feature(enable = "avx2")]
 pub(super) fn unpack(halves: &[HalfBlock], blocks: &mut [Block]) {
-    let (four_bits, eight) = (_mm256_set1_epi8(0xF), _mm256_set1_epi8(8));
-    for (Block(block), HalfBlock(half)) in blocks.iter_mut().zip(halves) {
-        // SAFETY: 32 readable bytes.
-        let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
-        let low = _mm256_and_si256(bytes, four_bits);
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), four_bits);
-        let halves = block.as_chunks_mut::<32>().0;
-        for (place, bits) in halves.iter_mut().zip([low, high]) {
-            // Of 4 bits in two's complement: (b xor 8) − 8.
-            let weights = _mm256_sub_epi8(_mm256_xor_si256(bits, eight), eight);
+    for (Block(block), half) in blocks.iter_mut().zip(halves) {
+        let places = block.as_chunks_mut::<32>().0;
+        for (place, weights) in places.iter_mut().zip(unpack_one(half)) {
             // SAFETY: 32 writable bytes.
             unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), weights) }
         }
     }
 }
 
-/// Sums of 8 pairs are widened at once: 255·8·16 = 32 640 fits 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn multiply_small<const R: usize>(
+fn unpack_one(half: &HalfBlock) -> [__m256i; 2] {
+    let (four_bits, eight) = (_mm256_set1_epi8(0xF), _mm256_set1_epi8(8));
+    // SAFETY: 32 readable bytes.
+    let bytes = unsafe { _mm256_loadu_si256(half.0.as_ptr().cast()) };
+    let low = _mm256_and_si256(bytes, four_bits);
+    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), four_bits);
+    [_mm256_sub_epi8(low, eight), _mm256_sub_epi8(high, eight)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_group<const R: usize>(
     a: &[u8],
     stride: usize,
     b: &[Block],
-    rows: &mut [SumRow],
+    group: Group<'_>,
+    rows: &mut [RealRow],
     at: usize,
 ) {
-    let ones = _mm256_set1_epi16(1);
     assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
-    for (run, b) in b.chunks(8).enumerate() {
+    let mut sums = [[_mm256_setzero_si256(); 2]; R];
+    for (run, b) in b.chunks(RUN).enumerate() {
         let mut pairs = [[_mm256_setzero_si256(); 2]; R];
-        for (group, b) in b.iter().enumerate() {
+        for (i, b) in b.iter().enumerate() {
+            let at = (RUN * run + i) * DEPTHS;
             let b = [load_block(b, 0), load_block(b, 1)];
-            for r in 0..R {
-                let at = r * stride + (8 * run + group) * DEPTHS;
-                // SAFETY: at + 4 ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
-                let a = unsafe { a.as_ptr().add(at).cast::<i32>() };
-                // SAFETY: these are 4 readable bytes.
-                let a = _mm256_set1_epi32(unsafe { a.read_unaligned() });
-                for half in 0..2 {
-                    let products = _mm256_maddubs_epi16(a, b[half]);
-                    pairs[r][half] = _mm256_add_epi16(pairs[r][half], products);
-                }
+            // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
+            unsafe { add_pairs(&mut pairs, a, stride, at, b) };
+        }
+        widen(&pairs, &mut sums);
+    }
+    for r in 0..R {
+        let mut reals = [load_reals(&rows[r][at..]), load_reals(&rows[r][at + 8..])];
+        add_worth(sums[r], group, r, &mut reals);
+        store_reals(reals[0], &mut rows[r][at..]);
+        store_reals(reals[1], &mut rows[r][at + 8..]);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_packed<const R: usize>(
+    a: &[u8],
+    stride: usize,
+    panel: PackedPanel<'_>,
+    rows: &mut [RealRow],
+    at: usize,
+) {
+    let mut reals = [[_mm256_setzero_ps(); 2]; R];
+    for r in 0..R {
+        reals[r] = [load_reals(&rows[r][at..]), load_reals(&rows[r][at + 8..])];
+    }
+    for (depth, b, group) in panel.groups() {
+        let a = &a[depth..];
+        assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+        let mut sums = [[_mm256_setzero_si256(); 2]; R];
+        for (run, b) in b.chunks(RUN).enumerate() {
+            let mut pairs = [[_mm256_setzero_si256(); 2]; R];
+            for (i, b) in b.iter().enumerate() {
+                fetch_ahead(b);
+                let at = (RUN * run + i) * DEPTHS;
+                // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
+                unsafe { add_pairs(&mut pairs, a, stride, at, unpack_one(b)) };
             }
+            widen(&pairs, &mut sums);
         }
         for r in 0..R {
-            for half in 0..2 {
-                let at = at + 8 * half;
-                let fours = _mm256_madd_epi16(pairs[r][half], ones);
-                let sum = _mm256_add_epi32(load_sums(&rows[r], at), fours);
-                store_sums(sum, &mut rows[r], at);
-            }
+            add_worth(sums[r], group, r, &mut reals[r]);
         }
+    }
+    for r in 0..R {
+        store_reals(reals[r][0], &mut rows[r][at..]);
+        store_reals(reals[r][1], &mut rows[r][at + 8..]);
+    }
+}
+
+/// Asks for the cache line that will be read some thousand bytes later.
+#[inline]
+#[target_feature(enable = "avx2")]
+#[allow(unused_unsafe)] // newer compilers take it for safe
+pub(super) fn fetch_ahead<T>(now: *const T) {
+    const AHEAD: usize = 4096;
+    let later = now.wrapping_byte_add(AHEAD).cast();
+    // SAFETY: a prefetch is a hint. It reads nothing that the program could see, and any address
+    // will do.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(later) };
+}
+
+/// So many pairs of products with 4-bit weights fit 16 bits: 255·8·16 = 32 640.
+const RUN: usize = 8;
+
+/// Adds the products of 4 depths, `at` and following, in pairs.
+///
+/// # Safety
+/// Of each of the R rows of `a`, which begin `stride` bytes apart, 4 bytes from `at` on are there.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_pairs<const R: usize>(
+    pairs: &mut [[__m256i; 2]; R],
+    a: &[u8],
+    stride: usize,
+    at: usize,
+    b: [__m256i; 2],
+) {
+    for r in 0..R {
+        // SAFETY: the caller's promise.
+        let a = unsafe { a.as_ptr().add(r * stride + at).cast::<i32>() };
+        // SAFETY: the same.
+        let a = _mm256_set1_epi32(unsafe { a.read_unaligned() });
+        for half in 0..2 {
+            let products = _mm256_maddubs_epi16(a, b[half]);
+            pairs[r][half] = _mm256_add_epi16(pairs[r][half], products);
+        }
+    }
+}
+
+/// Adds pairs to sums of 32 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen<const R: usize>(pairs: &[[__m256i; 2]; R], sums: &mut [[__m256i; 2]; R]) {
+    let ones = _mm256_set1_epi16(1);
+    for r in 0..R {
+        for half in 0..2 {
+            let fours = _mm256_madd_epi16(pairs[r][half], ones);
+            sums[r][half] = _mm256_add_epi32(sums[r][half], fours);
+        }
+    }
+}
+
+/// Adds what the sums of row `r` are worth.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_worth(sums: [__m256i; 2], group: Group<'_>, r: usize, reals: &mut [__m256; 2]) {
+    let zero_point = _mm256_set1_epi32(group.zero_points[r]);
+    for half in 0..2 {
+        let column_sums = load_integers(&group.column_sums[8 * half..]);
+        let sum = _mm256_sub_epi32(sums[half], _mm256_mullo_epi32(zero_point, column_sums));
+        let scales = load_reals(&group.scales[8 * half..]);
+        let worth = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
+        reals[half] = _mm256_add_ps(reals[half], worth);
     }
 }
 
@@ -373,9 +506,31 @@ fn load_block(block: &Block, half: usize) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load_sums(row: &SumRow, at: usize) -> __m256i {
-    let sums = &row[at..at + 8];
+    load_integers(&row[at..at + 8])
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_integers(eight: &[i32]) -> __m256i {
+    assert!(eight.len() >= 8);
     // SAFETY: 8 readable numbers of 32 bits, 32 bytes.
-    unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
+    unsafe { _mm256_loadu_si256(eight.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_reals(reals: __m256, eight: &mut [f32]) {
+    assert!(eight.len() >= 8);
+    // SAFETY: 8 writable numbers of 32 bits, 32 bytes.
+    unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), reals) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_reals(eight: &[f32]) -> __m256 {
+    assert!(eight.len() >= 8);
+    // SAFETY: 8 readable numbers of 32 bits, 32 bytes.
+    unsafe { _mm256_loadu_ps(eight.as_ptr()) }
 }
 
 #[inline]

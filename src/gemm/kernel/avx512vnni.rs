@@ -6,8 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::unpack;
-use super::{MicroKernel, SumRow, Task};
+use super::avx2::fetch_ahead;
+use super::{Group, MicroKernel, PackedPanel, RealRow, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
@@ -44,8 +44,70 @@ impl MicroKernel for Avx512Vnni {
 
     #[inline(always)]
     fn unpack(self, halves: &[HalfBlock], blocks: &mut [Block]) {
-        // SAFETY: `self` proves that the CPU has AVX2, too.
+        let (halves, blocks) = (halves.as_chunks().0, blocks.as_chunks_mut().0);
+        // SAFETY: `self` proves that the CPU has the features.
         unsafe { unpack(halves, blocks) }
+    }
+
+    #[inline(always)]
+    fn multiply_group(
+        self,
+        a: &[u8],
+        stride: usize,
+        b: &[Block],
+        group: Group<'_>,
+        (_, reals): (&mut [SumRow], &mut [RealRow]),
+        at: usize,
+    ) {
+        let b = b.as_chunks::<2>().0;
+        // SAFETY: `self` proves that the CPU has the features that each call needs.
+        unsafe {
+            match reals.len() {
+                0 => {}
+                1 => multiply_group::<1>(a, stride, b, group, reals, at),
+                2 => multiply_group::<2>(a, stride, b, group, reals, at),
+                3 => multiply_group::<3>(a, stride, b, group, reals, at),
+                4 => multiply_group::<4>(a, stride, b, group, reals, at),
+                5 => multiply_group::<5>(a, stride, b, group, reals, at),
+                6 => multiply_group::<6>(a, stride, b, group, reals, at),
+                7 => multiply_group::<7>(a, stride, b, group, reals, at),
+                8 => multiply_group::<8>(a, stride, b, group, reals, at),
+                9 => multiply_group::<9>(a, stride, b, group, reals, at),
+                10 => multiply_group::<10>(a, stride, b, group, reals, at),
+                11 => multiply_group::<11>(a, stride, b, group, reals, at),
+                _ => multiply_group::<12>(a, stride, b, group, reals, at),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_packed(
+        self,
+        a: &[u8],
+        stride: usize,
+        panel: PackedPanel<'_>,
+        _room: (&mut [SumRow], &mut Vec<Block>),
+        reals: &mut [RealRow],
+        at: usize,
+    ) {
+        // SAFETY: `self` proves that the CPU has the features that each call needs.
+        unsafe {
+            match reals.len() {
+                0 => {}
+                1 => multiply_packed::<1, 4>(a, stride, panel, reals, at),
+                2 => multiply_packed::<2, 2>(a, stride, panel, reals, at),
+                3 => multiply_packed::<3, 2>(a, stride, panel, reals, at),
+                4 => multiply_packed::<4, 1>(a, stride, panel, reals, at),
+                5 => multiply_packed::<5, 1>(a, stride, panel, reals, at),
+                6 => multiply_packed::<6, 1>(a, stride, panel, reals, at),
+                7 => multiply_packed::<7, 1>(a, stride, panel, reals, at),
+                8 => multiply_packed::<8, 1>(a, stride, panel, reals, at),
+                9 => multiply_packed::<9, 1>(a, stride, panel, reals, at),
+                10 => multiply_packed::<10, 1>(a, stride, panel, reals, at),
+                11 => multiply_packed::<11, 1>(a, stride, panel, reals, at),
+                _ => multiply_packed::<12, 1>(a, stride, panel, reals, at),
+            }
+        }
     }
 
     #[inline(always)]
@@ -97,20 +159,149 @@ fn multiply<const R: usize>(
     for r in 0..R {
         sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + COLUMNS)];
     }
-    for (group, b) in b.iter().enumerate() {
+    for (i, b) in b.iter().enumerate() {
         let b = [load_block(&b[0]), load_block(&b[1])];
-        for r in 0..R {
-            // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
-            let a = unsafe { a.as_ptr().add(r * stride + group * DEPTHS).cast::<i32>() };
-            // SAFETY: these are 4 readable bytes.
-            let a = _mm512_set1_epi32(unsafe { a.read_unaligned() });
-            sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], a, b[0]);
-            sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], a, b[1]);
-        }
+        // SAFETY: 4·(i + 1) ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
+        unsafe { add_products(&mut sums, a, stride, i * DEPTHS, b) };
     }
     for r in 0..R {
         store_sums(sums[r][0], &mut rows[r], at);
         store_sums(sums[r][1], &mut rows[r], at + COLUMNS);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn unpack(halves: &[[HalfBlock; 2]], blocks: &mut [[Block; 2]]) {
+    for (blocks, halves) in blocks.iter_mut().zip(halves) {
+        for (Block(place), weights) in blocks.iter_mut().zip(unpack_two(halves)) {
+            // SAFETY: a block is 64 writable bytes.
+            unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), weights) }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn unpack_two(halves: &[HalfBlock; 2]) -> [__m512i; 2] {
+    let (four_bits, eight) = (_mm512_set1_epi8(0xF), _mm512_set1_epi8(8));
+    // SAFETY: two half blocks are 64 readable bytes.
+    let bytes = unsafe { _mm512_loadu_si512(halves.as_ptr().cast()) };
+    let low = _mm512_and_si512(bytes, four_bits); // columns 0 to 7 and 16 to 23
+    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), four_bits);
+    [
+        _mm512_sub_epi8(_mm512_shuffle_i64x2::<0b01_00_01_00>(low, high), eight),
+        _mm512_sub_epi8(_mm512_shuffle_i64x2::<0b11_10_11_10>(low, high), eight),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn multiply_group<const R: usize>(
+    a: &[u8],
+    stride: usize,
+    b: &[[Block; 2]],
+    group: Group<'_>,
+    rows: &mut [RealRow],
+    at: usize,
+) {
+    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+    let mut sums = [[_mm512_setzero_si512(); 2]; R];
+    for (i, b) in b.iter().enumerate() {
+        let b = [load_block(&b[0]), load_block(&b[1])];
+        // SAFETY: 4·(i + 1) ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
+        unsafe { add_products(&mut sums, a, stride, i * DEPTHS, b) };
+    }
+    for r in 0..R {
+        let row = &mut rows[r];
+        let mut reals = [load_reals(&row[at..]), load_reals(&row[at + COLUMNS..])];
+        add_worth(sums[r], group, r, &mut reals);
+        store_reals(reals[0], &mut row[at..]);
+        store_reals(reals[1], &mut row[at + COLUMNS..]);
+    }
+}
+
+/// With S sums for each row and vector, which take turns with every S-th four depths, so that no
+/// instruction waits for the one before where there are few rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn multiply_packed<const R: usize, const S: usize>(
+    a: &[u8],
+    stride: usize,
+    panel: PackedPanel<'_>,
+    rows: &mut [RealRow],
+    at: usize,
+) {
+    let mut reals = [[_mm512_setzero_ps(); 2]; R];
+    for r in 0..R {
+        let row = &rows[r];
+        reals[r] = [load_reals(&row[at..]), load_reals(&row[at + COLUMNS..])];
+    }
+    for (depth, halves, group) in panel.groups() {
+        let (a, b) = (&a[depth..], halves.as_chunks::<2>().0);
+        assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+        let mut sums = [[[_mm512_setzero_si512(); 2]; R]; S];
+        let (turns, rest) = b.as_chunks::<S>();
+        for (i, turn) in turns.iter().enumerate() {
+            for s in 0..S {
+                let at = (S * i + s) * DEPTHS;
+                fetch_ahead(turn[s].as_ptr());
+                // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
+                unsafe { add_products(&mut sums[s], a, stride, at, unpack_two(&turn[s])) };
+            }
+        }
+        for (i, rest) in rest.iter().enumerate() {
+            let at = (S * turns.len() + i) * DEPTHS;
+            // SAFETY: the same.
+            unsafe { add_products(&mut sums[0], a, stride, at, unpack_two(rest)) };
+        }
+        for r in 0..R {
+            for s in 1..S {
+                sums[0][r][0] = _mm512_add_epi32(sums[0][r][0], sums[s][r][0]);
+                sums[0][r][1] = _mm512_add_epi32(sums[0][r][1], sums[s][r][1]);
+            }
+            add_worth(sums[0][r], group, r, &mut reals[r]);
+        }
+    }
+    for r in 0..R {
+        store_reals(reals[r][0], &mut rows[r][at..]);
+        store_reals(reals[r][1], &mut rows[r][at + COLUMNS..]);
+    }
+}
+
+/// Adds the products of 4 depths, `at` and following.
+///
+/// # Safety
+/// Of each of the R rows of `a`, which begin `stride` bytes apart, 4 bytes from `at` on are there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn add_products<const R: usize>(
+    sums: &mut [[__m512i; 2]; R],
+    a: &[u8],
+    stride: usize,
+    at: usize,
+    b: [__m512i; 2],
+) {
+    for r in 0..R {
+        // SAFETY: the caller's promise.
+        let a = unsafe { a.as_ptr().add(r * stride + at).cast::<i32>() };
+        // SAFETY: the same.
+        let a = _mm512_set1_epi32(unsafe { a.read_unaligned() });
+        sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], a, b[0]);
+        sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], a, b[1]);
+    }
+}
+
+/// Adds what the sums of row `r` are worth.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn add_worth(sums: [__m512i; 2], group: Group<'_>, r: usize, reals: &mut [__m512; 2]) {
+    let zero_point = _mm512_set1_epi32(group.zero_points[r]);
+    for block in 0..2 {
+        let column_sums = load_integers(&group.column_sums[COLUMNS * block..]);
+        let sum = _mm512_sub_epi32(sums[block], _mm512_mullo_epi32(zero_point, column_sums));
+        let scales = load_reals(&group.scales[COLUMNS * block..]);
+        let worth = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales);
+        reals[block] = _mm512_add_ps(reals[block], worth);
     }
 }
 
@@ -143,9 +334,31 @@ fn load_block(block: &Block) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load_sums(row: &SumRow, at: usize) -> __m512i {
-    let sums = &row[at..at + COLUMNS];
+    load_integers(&row[at..at + COLUMNS])
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_integers(sixteen: &[i32]) -> __m512i {
+    assert!(sixteen.len() >= COLUMNS);
     // SAFETY: 16 readable numbers of 32 bits, 64 bytes.
-    unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
+    unsafe { _mm512_loadu_si512(sixteen.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_reals(reals: __m512, sixteen: &mut [f32]) {
+    assert!(sixteen.len() >= COLUMNS);
+    // SAFETY: 16 writable numbers of 32 bits, 64 bytes.
+    unsafe { _mm512_storeu_ps(sixteen.as_mut_ptr(), reals) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_reals(sixteen: &[f32]) -> __m512 {
+    assert!(sixteen.len() >= COLUMNS);
+    // SAFETY: 16 readable numbers of 32 bits, 64 bytes.
+    unsafe { _mm512_loadu_ps(sixteen.as_ptr()) }
 }
 
 #[inline]

@@ -154,17 +154,24 @@ impl<D: DotProduct, const R: usize> Task for Tile<'_, D, R> {
             }
         }
         for (chunk, b) in b.enumerate() {
+            if D::GROUPS == 1 {
+                // Row by row, so that activations take one register at a time.
+                let weights = load_weights(kernel, b);
+                for (a, sums) in a.iter().zip(&mut sums) {
+                    let activations = kernel.load_activations(&a[chunk]);
+                    add_row::<D, 0>(kernel, activations, &weights, sums);
+                }
+                continue;
+            }
             let mut activations = [kernel.load_activations(&a[0][chunk]); R];
             for r in 1..R {
                 activations[r] = kernel.load_activations(&a[r][chunk]);
             }
             let mut groups = b.chunks_exact(blocks);
             add_group::<D, R, 0>(kernel, &activations, groups.next(), &mut sums);
-            if D::GROUPS > 1 {
-                add_group::<D, R, 1>(kernel, &activations, groups.next(), &mut sums);
-                add_group::<D, R, 2>(kernel, &activations, groups.next(), &mut sums);
-                add_group::<D, R, 3>(kernel, &activations, groups.next(), &mut sums);
-            }
+            add_group::<D, R, 1>(kernel, &activations, groups.next(), &mut sums);
+            add_group::<D, R, 2>(kernel, &activations, groups.next(), &mut sums);
+            add_group::<D, R, 3>(kernel, &activations, groups.next(), &mut sums);
         }
         for (row, sums) in rows.iter_mut().zip(sums) {
             for (v, sums) in sums.into_iter().enumerate().take(vectors::<D>()) {
@@ -188,15 +195,33 @@ fn add_group<D: DotProduct, const R: usize, const GROUP: usize>(
     sums: &mut [[D::Sums; MOST]; R],
 ) {
     let Some(blocks) = blocks else { return };
+    let weights = load_weights(kernel, blocks);
+    for (sums, activations) in sums.iter_mut().zip(activations) {
+        add_row::<D, GROUP>(kernel, *activations, &weights, sums);
+    }
+}
+
+/// The weights of one group, vector by vector.
+#[inline(always)]
+fn load_weights<D: DotProduct>(kernel: D, blocks: &[Block]) -> [D::Weights; MOST] {
     let parts = COLUMNS / D::LANES;
     let mut weights = [kernel.load_weights(&blocks[0], 0); MOST];
     for (v, weights) in weights.iter_mut().enumerate().take(vectors::<D>()) {
         *weights = kernel.load_weights(&blocks[v / parts], v % parts);
     }
-    for (sums, activations) in sums.iter_mut().zip(activations) {
-        for (sums, weights) in sums.iter_mut().zip(weights).take(vectors::<D>()) {
-            *sums = kernel.add_products::<GROUP>(*sums, *activations, weights);
-        }
+    weights
+}
+
+/// Adds the products of one row with them.
+#[inline(always)]
+fn add_row<D: DotProduct, const GROUP: usize>(
+    kernel: D,
+    activations: D::Activations,
+    weights: &[D::Weights; MOST],
+    sums: &mut [D::Sums; MOST],
+) {
+    for (sums, weights) in sums.iter_mut().zip(weights).take(vectors::<D>()) {
+        *sums = kernel.add_products::<GROUP>(*sums, activations, *weights);
     }
 }
 
