@@ -9,6 +9,7 @@
 //! channels of a group]`, as in [`nn`](crate::nn). [`onnx`](crate::onnx) takes channels first.
 
 mod direct;
+mod padded;
 mod patches;
 mod sliding;
 

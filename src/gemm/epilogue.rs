@@ -25,6 +25,10 @@ pub trait Epilogue: Sync {
     fn check(&self, rows: usize, columns: usize) -> Result<()>;
 
     /// Writes the outputs of row `row`, columns `column..column + sums.len()`.
+    ///
+    /// # Panics
+    /// Perhaps, if `out` is longer than `sums`, or [`check`](Self::check) refuses the
+    /// row or a column.
     fn finish(&self, row: usize, column: usize, sums: &[i32], out: &mut [Self::Out]);
 }
 // ANCHOR_END: Epilogue
@@ -75,31 +79,64 @@ impl Epilogue for Dequantize<'_> {
     #[inline(always)]
     fn finish(&self, row: usize, column: usize, sums: &[i32], out: &mut [f32]) {
         let row_scale = at(self.row_scales, row);
-        match self.column_scales {
-            [scale] => {
-                let scale = row_scale * scale;
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = *sum as f32 * scale;
-                }
-            }
-            scales => {
-                for ((out, sum), scale) in out.iter_mut().zip(sums).zip(&scales[column..]) {
-                    *out = *sum as f32 * (row_scale * scale);
-                }
-            }
+        let mut at = 0;
+        while at < out.len() {
+            let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
+            at += match out.len() {
+                16.. => self.write_reals::<16>(row_scale, column, sums, out),
+                8.. => self.write_reals::<8>(row_scale, column, sums, out),
+                _ => self.write_reals::<1>(row_scale, column, sums, out),
+            };
         }
-        if let Some(bias) = self.bias.get(column..) {
-            for (out, bias) in out.iter_mut().zip(bias) {
-                *out += bias;
+    }
+}
+
+impl Dequantize<'_> {
+    /// Writes `N` columns from `column` on, and returns `N`. It is known beforehand, so the compiler
+    /// makes vectors of it.
+    #[inline(always)]
+    fn write_reals<const N: usize>(
+        &self,
+        row_scale: f32,
+        column: usize,
+        sums: &[i32],
+        out: &mut [f32],
+    ) -> usize {
+        let scales = match self.column_scales {
+            [scale] => [*scale; N],
+            each => some(each, column),
+        };
+        let sums: [i32; N] = some(sums, 0);
+        let mut reals = [0.0; N];
+        for i in 0..N {
+            reals[i] = sums[i] as f32 * (row_scale * scales[i]);
+        }
+        if !self.bias.is_empty() {
+            let bias: [f32; N] = some(self.bias, column);
+            for i in 0..N {
+                reals[i] += bias[i];
             }
         }
         if self.relu {
-            for out in out {
-                // NaN stays NaN, which max(y, 0) would hide.
-                *out = if *out < 0.0 { 0.0 } else { *out };
-            }
+            reals = reals.map(relu);
         }
+        out[..N].copy_from_slice(&reals);
+        N
     }
+}
+
+/// max(y, 0), but NaN stays NaN, which `f32::max` would hide, and −0 stays −0, for which it may return
+/// either zero.
+#[inline(always)]
+pub(super) fn relu(y: f32) -> f32 {
+    if y < 0.0 { 0.0 } else { y }
+}
+
+/// `N` values from the one at `first` on.
+#[inline(always)]
+fn some<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
+    let some = values[first..].first_chunk();
+    *some.expect("a value for each column: that has been checked")
 }
 
 /// The only element, or the one at `index`.

@@ -162,8 +162,52 @@ fn all_equal_the_reference(case: &Case) {
     }
 }
 
+/// Strides, paddings and dilations far beyond the images, of which the output sees little.
+fn far_case() -> impl Strategy<Value = Case> {
+    let among = |values: &[usize]| prop::sample::select(values.to_vec());
+    let padding = among(&[0, 1, 5, 11, 1000, 12_345, 1 << 30]);
+    (
+        prop::array::uniform2(0usize..6),
+        prop::array::uniform2(1usize..5),
+        prop::array::uniform2(among(&[1, 2, 3, 9, 1000, 1 << 30])),
+        prop::array::uniform2(prop::array::uniform2(padding)),
+        prop::array::uniform2(among(&[1, 2, 5, 1000, 1 << 30])),
+        prop_oneof![
+            Just((1, 3, 17)),
+            (2usize..40).prop_map(|groups| (groups, 1, 1))
+        ],
+        (any::<bool>(), any::<u64>(), any::<u8>()),
+    )
+        .prop_filter_map(
+            "no window fits, or too many do",
+            |(size, kernel, stride, padding, dilation, (groups, channels, outputs), rest)| {
+                let (with_zeros, seed, zero) = rest;
+                let sliding = Sliding {
+                    stride,
+                    padding,
+                    dilation,
+                };
+                let out = sliding.output_size(kernel, size).ok()?;
+                (out[0].saturating_mul(out[1]) < 300).then_some(Case {
+                    images: [2, size[0], size[1], groups * channels],
+                    filters: [groups * outputs, kernel[0], kernel[1], channels],
+                    sliding,
+                    groups,
+                    with_zeros,
+                    seed,
+                    zero,
+                })
+            },
+        )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn windows_may_see_far_beyond_an_image(case in far_case()) {
+        all_equal_the_reference(&case);
+    }
 
     #[test]
     fn every_kernel_convolves_like_the_reference(case in case(false)) {
@@ -201,6 +245,39 @@ fn one_pixel_and_no_channels_and_no_outputs_are_convolutions_too() {
 }
 
 #[test]
+fn depthwise_convolutions_of_any_channels_and_width_equal_the_reference() {
+    for channels in 1..=70 {
+        for width in 1..=9 {
+            let mut case = one_of([1, 2, width, channels], [channels, 2, 3, 1], channels);
+            case.sliding.stride = [1, 1 + (channels + width) % 3 / 2];
+            all_equal_the_reference(&case);
+        }
+    }
+}
+
+#[test]
+fn shallow_convolutions_of_any_outputs_and_width_equal_the_reference() {
+    for outputs in 1..=35 {
+        for width in 1..=9 {
+            let mut case = one_of([1, 2, width, 2], [outputs, 2, 3, 2], 1);
+            case.sliding.stride = [1, 1 + (outputs + width) % 3 / 2];
+            all_equal_the_reference(&case);
+        }
+    }
+}
+
+#[test]
+fn what_windows_see_may_be_too_much_to_be_padded_at_once() {
+    // 2²⁰ values are kept: three lines of the one image, and not two of the other.
+    for (width, height) in [(3_000, 4), (6_000, 1)] {
+        let mut case = one_of([1, height, width, 100], [100, 2, 1, 1], 100);
+        case.sliding.padding = [[0, 1], [0, 0]];
+        case.sliding.stride = [2, 1];
+        all_equal_the_reference(&case);
+    }
+}
+
+#[test]
 fn extremes_do_not_saturate() {
     for (x, z) in [(255u8, 0u8), (0, 255)] {
         for (groups, shape) in [(1, [3, 3, 3, 70]), (70, [70, 3, 3, 1])] {
@@ -222,14 +299,17 @@ fn extremes_do_not_saturate() {
 
 #[test]
 fn neither_threads_nor_strides_change_a_convolution() {
-    for (groups, filters, images) in [
-        (1, [40, 3, 3, 24], [2, 20, 19, 24]),
-        (2, [40, 3, 3, 12], [2, 20, 19, 24]),
-        (150, [150, 3, 3, 1], [2, 20, 19, 150]),
+    for (groups, filters, images, stride) in [
+        (1, [40, 3, 3, 24], [2, 20, 19, 24], [1, 1]),
+        (2, [40, 3, 3, 12], [2, 20, 19, 24], [1, 1]),
+        (150, [150, 3, 3, 1], [2, 20, 19, 150], [1, 1]),
+        (150, [150, 3, 3, 1], [2, 20, 19, 150], [2, 1]),
+        (1, [40, 3, 3, 1], [4, 20, 19, 1], [2, 1]),
     ] {
         let w: Array4<i8> = random(1, filters);
         let x: Array4<u8> = random(2, images);
         let sliding = Sliding {
+            stride,
             padding: [[1, 1], [1, 1]],
             ..Sliding::default()
         };

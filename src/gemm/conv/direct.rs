@@ -7,16 +7,20 @@ use ndarray::{ArrayView4, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::Kernel;
-use super::patches::{Codes, Patches, View};
+use super::padded::Padded;
+use super::patches::Patches;
 use crate::error::{Error, Result};
 use crate::gemm::activations::is_code;
 use crate::gemm::epilogue::Epilogue;
-use crate::gemm::kernel::{MicroKernel, SUMS, Task};
+use crate::gemm::kernel::{MicroKernel, Task};
 use crate::gemm::{Chosen, MAX_DEPTH_WITH_ZERO_POINTS, with_micro_kernel};
 use crate::qparams::QRange;
 
 /// Below so many products, a second thread costs more than it brings.
 const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// Neighbouring pixels of the output that are computed together, so that a weight is read once.
+const PIXELS: usize = 4;
 
 /// Filters, tap by tap.
 #[derive(Debug, Clone)]
@@ -25,11 +29,9 @@ pub(super) struct Direct {
     outputs: usize,
     /// The channels that each output adds up: all, or one of its own.
     channels: Channels,
-    /// Pixel of the window by pixel, channel by channel, and for each output: w − z_w.
-    taps: Vec<i16>,
-    /// Whether all of them lie between −128 and 128, so that 16 bits hold their products with
-    /// x − z_x, which lies between −255 and 255: 255·128 = 32 640.
-    narrow: bool,
+    /// Pixel of the window by pixel, channel by channel, and for each output: w − z_w. Of outputs
+    /// that have channels of their own, as many times as pixels are computed together.
+    weights: Vec<i32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +61,17 @@ impl Direct {
         zero_points
             .iter()
             .try_for_each(|&z| is_code(z, QRange::I8))?;
-        let mut taps = Vec::with_capacity(filters.len());
+        let mut weights = Vec::new();
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
             for channel in 0..channels {
                 for (output, &w) in filters.slice(s![.., y, x, channel]).iter().enumerate() {
                     let zero_point = zero_points.get(output).copied().unwrap_or(0);
-                    taps.push(i16::from(w) - zero_point as i16);
+                    weights.push(i32::from(w) - zero_point);
+                }
+                if own {
+                    // The same for each of the pixels that are computed together.
+                    let start = weights.len() - outputs;
+                    (1..PIXELS).for_each(|_| weights.extend_from_within(start..start + outputs));
                 }
             }
         }
@@ -75,8 +82,7 @@ impl Direct {
                 true => Channels::Own,
                 false => Channels::All(channels),
             },
-            narrow: taps.iter().all(|tap| (-128..=128).contains(tap)),
-            taps,
+            weights,
         })
     }
 
@@ -87,20 +93,20 @@ impl Direct {
         epilogue: &E,
         mut out: ArrayViewMut2<'_, E::Out>,
     ) {
-        let threads = match out.nrows().saturating_mul(self.taps.len()) < PARALLEL_PRODUCTS {
+        let threads = match out.nrows().saturating_mul(self.weights.len()) < PARALLEL_PRODUCTS {
             true => 1,
             false => rayon::current_num_threads(),
         };
-        let rows = out.nrows().div_ceil(threads).max(1);
+        // Whole lines of the output.
+        let width = patches.out_size[1].max(1);
+        let rows = (out.nrows() / width).div_ceil(threads).max(1) * width;
         let parts: Vec<_> = out.axis_chunks_iter_mut(Axis(0), rows).collect();
         parts.into_par_iter().enumerate().for_each(|(part, out)| {
-            let filters = self;
-            let first = part * rows;
             let part = Part {
-                filters,
+                filters: self,
                 patches,
                 epilogue,
-                first,
+                first: part * rows,
                 out,
             };
             with_micro_kernel!(self.kernel.0, kernel => kernel.enter(part));
@@ -119,136 +125,158 @@ struct Part<'a, 'v, E: Epilogue> {
 
 impl<E: Epilogue> Task for Part<'_, '_, E> {
     #[inline(always)]
-    fn run(self) {
-        match self.patches.codes() {
-            Codes::U8(codes, zero_point) => self.of_type(codes, zero_point.into()),
-            Codes::I8(codes, zero_point) => self.of_type(codes, zero_point.into()),
-        }
-    }
-}
-
-impl<E: Epilogue> Part<'_, '_, E> {
-    #[inline(always)]
-    fn of_type<T: Copy + Into<i16>>(self, codes: &[T], zero_point: i16) {
-        let steps = move |x: T| x.into() - zero_point;
-        match self.filters.narrow {
-            true => self.convolve(codes, move |x, w| i32::from(steps(x) * w)),
-            false => self.convolve(codes, move |x, w| i32::from(steps(x)) * i32::from(w)),
-        }
-    }
-
-    #[inline(always)]
-    fn convolve<T: Copy>(mut self, codes: &[T], product: impl Fn(T, i16) -> i32 + Copy) {
-        let (mut sums, mut taps) = ([0i32; SUMS], Vec::new());
-        let mut seen: Option<View> = None;
-        let rows = self.first..self.first + self.out.nrows();
-        let views = self.patches.views(rows.clone());
-        for ((row, view), mut out) in rows.zip(views).zip(self.out.rows_mut()) {
-            let Some(out) = out.as_slice_mut() else {
-                continue; // cannot be: the rows of a product are contiguous
-            };
-            // Most windows see what the one before saw, some pixels farther to the right.
-            let moved = seen.as_ref().and_then(|seen| view.moved_from(seen));
-            let from = self.patches.offset(moved.unwrap_or(0));
-            let codes = codes.get(from..).unwrap_or_default(); // some windows see nothing
-            if moved.is_none() {
-                let each = match self.filters.channels {
-                    Channels::Own => self.filters.outputs,
-                    Channels::All(channels) => channels * self.filters.outputs,
-                };
-                self.patches.taps(&view, each, &mut taps);
-                seen = Some(view);
-            }
-            for (block, out) in out.chunks_mut(SUMS).enumerate() {
-                let (first, sums) = (block * SUMS, &mut sums[..out.len()]);
-                let filters = self.filters;
-                let rest = filters.sums::<_, 32>(&taps, codes, product, first, sums);
-                let at = first + out.len() - rest.len();
-                let rest = filters.sums::<_, 16>(&taps, codes, product, at, rest);
-                let at = first + out.len() - rest.len();
-                let rest = filters.sums::<_, 8>(&taps, codes, product, at, rest);
-                let at = first + out.len() - rest.len();
-                filters.sums::<_, 1>(&taps, codes, product, at, rest);
-                self.epilogue.finish(row, first, sums, out);
+    fn run(mut self) {
+        let (filters, outputs) = (self.filters, self.filters.outputs);
+        let mut padded = Padded::new(self.patches);
+        let taps = filters.taps(&padded.taps);
+        let mut sums = vec![0; PIXELS * outputs];
+        let mut row = 0;
+        while row < self.out.nrows() {
+            let end = row + padded.read(self.first + row..self.first + self.out.nrows());
+            let mut window = 0;
+            while row < end {
+                let left = padded.left_in_line(window).min(end - row);
+                let pixels = filters.at_once(left, padded.right);
+                let sums = &mut sums[..pixels * outputs];
+                let values = &padded.values[padded.start(window)..];
+                filters.sum(&taps, values, padded.right, sums);
+                for sums in sums.chunks_exact(outputs) {
+                    // It cannot be none: the pixels of an output lie in one piece.
+                    if let Some(out) = self.out.row_mut(row).into_slice() {
+                        self.epilogue.finish(self.first + row, 0, sums, out);
+                    }
+                    row += 1;
+                }
+                window += pixels;
             }
         }
     }
 }
 
 impl Direct {
-    /// The sums of the outputs from `first` on, as many at a time as are held in registers; returns
-    /// those that are left. Of each pixel that the window sees, `taps` says where its codes and its
-    /// weights begin. One outside the image is the zero point and would add nothing.
+    /// Where the values and the weights begin of everything that is multiplied.
+    fn taps(&self, pixels: &[usize]) -> Vec<(usize, usize)> {
+        let (channels, weights) = match self.channels {
+            Channels::Own => (1, PIXELS * self.outputs),
+            Channels::All(channels) => (channels, self.outputs),
+        };
+        let each = pixels
+            .iter()
+            .flat_map(|x| (0..channels).map(move |c| x + c));
+        each.enumerate().map(|(i, x)| (x, i * weights)).collect()
+    }
+
+    /// How many of `left` neighbouring pixels of the output are computed together, if what they see
+    /// begins `right` values apart.
     #[inline(always)]
-    fn sums<'a, T: Copy, const HELD: usize>(
-        &self,
-        taps: &[(usize, usize)],
-        codes: &[T],
-        product: impl Fn(T, i16) -> i32,
-        first: usize,
-        sums: &'a mut [i32],
-    ) -> &'a mut [i32] {
-        let (blocks, rest) = sums.as_chunks_mut::<HELD>();
-        for (i, sums) in blocks.iter_mut().enumerate() {
-            let at = first + i * HELD;
-            *sums = match self.channels {
-                Channels::Own => {
-                    let codes = codes.get(at..).unwrap_or_default();
-                    sum_taps(taps, codes, &self.taps[at..], &product)
-                }
-                Channels::All(channels) => {
-                    let weights = &self.taps[at..];
-                    let each = (channels, self.outputs);
-                    sum_channels(taps, each, codes, weights, &product)
-                }
-            };
+    fn at_once(&self, left: usize, right: usize) -> usize {
+        match self.channels {
+            // Their channels, too, are neighbours.
+            Channels::Own if right == self.outputs => left.min(PIXELS),
+            Channels::All(_) if left >= PIXELS => PIXELS,
+            _ => 1,
         }
-        rest
+    }
+
+    /// Computes the sums of as many pixels as are computed together.
+    #[inline(always)]
+    fn sum(&self, taps: &[(usize, usize)], values: &[i32], right: usize, sums: &mut [i32]) {
+        let many = sums.len() > self.outputs;
+        match self.channels {
+            Channels::Own => sum_own(taps, values, &self.weights, sums),
+            Channels::All(_) if many => {
+                sum_all::<PIXELS>(taps, values, right, &self.weights, sums);
+            }
+            Channels::All(_) => sum_all::<1>(taps, values, right, &self.weights, sums),
+        }
     }
 }
 
-/// The sums of some neighbouring outputs, each of which sees a channel of its own. They stay in
-/// registers.
-// ANCHOR: sum_taps
+/// The sums of outputs that see a channel each, all neighbours, as many as are held in registers at a
+/// time.
 #[inline(always)]
-fn sum_taps<T: Copy, const HELD: usize>(
+fn sum_own(taps: &[(usize, usize)], values: &[i32], weights: &[i32], sums: &mut [i32]) {
+    let mut at = 0;
+    while at < sums.len() {
+        let (values, weights, sums) = (&values[at..], &weights[at..], &mut sums[at..]);
+        at += match sums.len() {
+            64.. => sum_lanes::<64>(taps, values, weights, sums),
+            32.. => sum_lanes::<32>(taps, values, weights, sums),
+            16.. => sum_lanes::<16>(taps, values, weights, sums),
+            8.. => sum_lanes::<8>(taps, values, weights, sums),
+            _ => sum_lanes::<1>(taps, values, weights, sums),
+        };
+    }
+}
+
+/// Computes `HELD` sums, and returns `HELD`.
+// ANCHOR: sum_lanes
+#[inline(always)]
+fn sum_lanes<const HELD: usize>(
     taps: &[(usize, usize)],
-    codes: &[T],
-    weights: &[i16],
-    product: impl Fn(T, i16) -> i32,
-) -> [i32; HELD] {
+    values: &[i32],
+    weights: &[i32],
+    sums: &mut [i32],
+) -> usize {
     let mut held = [0; HELD];
-    for (code, weight) in taps {
-        let codes = codes[*code..].first_chunk::<HELD>();
-        let weights = weights[*weight..].first_chunk::<HELD>();
-        if let (Some(x), Some(w)) = (codes, weights) {
-            for output in 0..HELD {
-                held[output] += product(x[output], w[output]);
+    for &(x, w) in taps {
+        let (x, w) = (values[x..].first_chunk(), weights[w..].first_chunk());
+        if let (Some::<&[_; HELD]>(x), Some::<&[_; HELD]>(w)) = (x, w) {
+            for lane in 0..HELD {
+                held[lane] += x[lane] * w[lane];
             }
         }
     }
-    held
+    sums[..HELD].copy_from_slice(&held);
+    HELD
 }
-// ANCHOR_END: sum_taps
+// ANCHOR_END: sum_lanes
 
-/// The same for outputs that see all channels: each code meets the weights of all outputs.
+/// The sums of `P` pixels whose outputs see all channels: each value meets the weights of all
+/// outputs, and a weight meets what `P` pixels see, which begins `right` values apart.
 #[inline(always)]
-fn sum_channels<T: Copy, const HELD: usize>(
+fn sum_all<const P: usize>(
     taps: &[(usize, usize)],
-    (channels, outputs): (usize, usize),
-    codes: &[T],
-    weights: &[i16],
-    product: impl Fn(T, i16) -> i32,
-) -> [i32; HELD] {
-    let mut held = [0; HELD];
-    for (code, weight) in taps {
-        for (channel, &x) in codes[*code..*code + channels].iter().enumerate() {
-            if let Some(w) = weights[weight + channel * outputs..].first_chunk::<HELD>() {
+    values: &[i32],
+    right: usize,
+    weights: &[i32],
+    sums: &mut [i32],
+) {
+    let outputs = sums.len() / P;
+    let mut at = 0;
+    while at < outputs {
+        let (weights, sums) = (&weights[at..], &mut sums[at..]);
+        at += match outputs - at {
+            16.. => sum_outputs::<P, 16>(taps, values, right, weights, outputs, sums),
+            8.. => sum_outputs::<P, 8>(taps, values, right, weights, outputs, sums),
+            _ => sum_outputs::<P, 1>(taps, values, right, weights, outputs, sums),
+        };
+    }
+}
+
+/// Computes `HELD` sums of each pixel, which lie `outputs` apart, and returns `HELD`.
+#[inline(always)]
+fn sum_outputs<const P: usize, const HELD: usize>(
+    taps: &[(usize, usize)],
+    values: &[i32],
+    right: usize,
+    weights: &[i32],
+    outputs: usize,
+    sums: &mut [i32],
+) -> usize {
+    let mut held = [[0; HELD]; P];
+    for &(x, w) in taps {
+        let (values, w) = (&values[x..], weights[w..].first_chunk::<HELD>());
+        for (pixel, held) in held.iter_mut().enumerate() {
+            if let (Some(x), Some(w)) = (values.get(pixel * right), w) {
                 for output in 0..HELD {
-                    held[output] += product(x, w[output]);
+                    held[output] += x * w[output];
                 }
             }
         }
     }
-    held
+    for (pixel, held) in held.iter().enumerate() {
+        sums[pixel * outputs..][..HELD].copy_from_slice(held);
+    }
+    HELD
 }

@@ -7,10 +7,10 @@ use super::{Bytes, Images, Sliding};
 /// One row for each pixel of the output: what the window sees there.
 #[derive(Debug, Clone)]
 pub(in crate::gemm) struct Patches<'a> {
-    pixels: Pixels<'a>,
-    kernel: [usize; 2],
-    sliding: Sliding,
-    out_size: [usize; 2],
+    pub(super) pixels: Pixels<'a>,
+    pub(super) kernel: [usize; 2],
+    pub(super) sliding: Sliding,
+    pub(super) out_size: [usize; 2],
 }
 
 /// Images of `shape` in row-major order, and which of their channels are seen.
@@ -38,24 +38,10 @@ struct Seen {
 
 /// What a window sees.
 #[derive(Debug, Clone)]
-pub(super) struct View {
+struct View {
     image: usize,
     /// Of height and width.
     axes: [Seen; 2],
-}
-
-impl View {
-    /// How many pixels this view lies to the right of `other`, if it sees the same taps.
-    pub(super) fn moved_from(&self, other: &Self) -> Option<usize> {
-        let [lines, columns] = &other.axes;
-        let same = self.image == other.image
-            && self.axes[0] == *lines
-            && self.axes[1].taps == columns.taps;
-        match same {
-            true => self.axes[1].first.checked_sub(columns.first),
-            false => None,
-        }
-    }
 }
 
 impl<'a> Patches<'a> {
@@ -192,10 +178,6 @@ impl<'a> Patches<'a> {
         }
     }
 
-    pub(super) fn codes(&self) -> Codes<'a> {
-        self.pixels.codes
-    }
-
     /// Image, line and column of the output's pixel that row `row` belongs to.
     fn at(&self, row: usize) -> [usize; 3] {
         let [height, width] = self.out_size;
@@ -209,23 +191,11 @@ impl<'a> Patches<'a> {
         View { image, axes }
     }
 
-    /// What the window of each row sees.
-    pub(super) fn views(&self, rows: Range<usize>) -> impl Iterator<Item = View> + '_ {
-        let mut at = self.at(rows.start);
-        let mut lines = self.seen(0, at[1]);
-        rows.map(move |_| {
-            let axes = [lines.clone(), self.seen(1, at[2])];
-            let view = View { image: at[0], axes };
-            at[2] += 1;
-            if at[2] == self.out_size[1] {
-                at = [at[0], at[1] + 1, 0];
-                if at[1] == self.out_size[0] {
-                    at = [at[0] + 1, 0, 0];
-                }
-                lines = self.seen(0, at[1]);
-            }
-            view
-        })
+    /// How many pixels the windows of `outputs` pixels of the output span along an axis.
+    pub(super) fn span(&self, axis: usize, outputs: usize) -> usize {
+        let moved = (outputs - 1).saturating_mul(self.sliding.stride[axis]);
+        let window = (self.kernel[axis] - 1).saturating_mul(self.sliding.dilation[axis]);
+        moved.saturating_add(window).saturating_add(1)
     }
 
     /// Along an axis, for the output's pixel `at`.
@@ -255,27 +225,6 @@ impl<'a> Patches<'a> {
         let [_, height, width, channels] = self.pixels.shape;
         let pixel = (view.image * height + y) * width + columns.first;
         Some(pixel * channels + self.pixels.channels.start)
-    }
-
-    /// For each pixel that a window sees inside the image, where its codes begin, and where its weights
-    /// do if there are `channels` of them a tap.
-    pub(super) fn taps(&self, view: &View, channels: usize, taps: &mut Vec<(usize, usize)>) {
-        let [lines, columns] = &view.axes;
-        taps.clear();
-        for line in lines.taps.clone() {
-            let Some(start) = self.start_of_line(view, line) else {
-                continue;
-            };
-            for (pixel, column) in columns.taps.clone().enumerate() {
-                let tap = line * self.kernel[1] + column;
-                taps.push((start + pixel * self.step(), tap * channels));
-            }
-        }
-    }
-
-    /// From a pixel of the image to the one so many to the right.
-    pub(super) fn offset(&self, pixels: usize) -> usize {
-        pixels * self.pixels.shape[3]
     }
 
     /// From one pixel of the output to the next.
@@ -326,9 +275,7 @@ fn copy_line<T: Copy>(codes: &[T], length: usize, out: &mut [u8], unsigned: impl
             out[at..].first_chunk_mut::<16>(),
         );
         if let (Some(codes), Some(out)) = chunks {
-            for (out, code) in out.iter_mut().zip(codes) {
-                *out = unsigned(*code);
-            }
+            *out = codes.map(&unsigned); // a value, and so a vector, for it overlaps nothing
         } else {
             return copy(&codes[at..], &mut out[at..length], unsigned); // the last image ends here
         }

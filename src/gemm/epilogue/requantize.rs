@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Epilogue, none_or, one_or};
+use super::{Epilogue, none_or, one_or, some};
 use crate::elementwise::Code;
 use crate::error::{Error, Result};
 use crate::qparams::QParams;
@@ -170,30 +170,38 @@ impl<T: Code + Send + Sync, M: Multiplier> Epilogue for Requantize<T, M> {
 
     #[inline(always)]
     fn finish(&self, _row: usize, column: usize, sums: &[i32], out: &mut [T]) {
-        let codes = self.codes;
-        // Four loops, so that none asks anything of each element.
-        match (self.multipliers.as_slice(), self.bias.as_slice()) {
-            ([m], []) => {
-                for (out, &sum) in out.iter_mut().zip(sums) {
-                    *out = T::from_code(m.code(sum, codes));
-                }
-            }
-            ([m], bias) => {
-                for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(&bias[column..]) {
-                    *out = T::from_code(m.code(sum.saturating_add(bias), codes));
-                }
-            }
-            (each, []) => {
-                for ((out, &sum), m) in out.iter_mut().zip(sums).zip(&each[column..]) {
-                    *out = T::from_code(m.code(sum, codes));
-                }
-            }
-            (each, bias) => {
-                let columns = each[column..].iter().zip(&bias[column..]);
-                for ((out, &sum), (m, &bias)) in out.iter_mut().zip(sums).zip(columns) {
-                    *out = T::from_code(m.code(sum.saturating_add(bias), codes));
-                }
-            }
+        let mut at = 0;
+        while at < out.len() {
+            let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
+            at += match out.len() {
+                16.. => self.write_codes::<16>(column, sums, out),
+                8.. => self.write_codes::<8>(column, sums, out),
+                _ => self.write_codes::<1>(column, sums, out),
+            };
         }
+    }
+}
+
+impl<T: Code, M: Multiplier> Requantize<T, M> {
+    /// Writes the codes of `N` columns from `column` on, and returns `N`. It is known beforehand, so
+    /// the compiler makes vectors of it.
+    #[inline(always)]
+    fn write_codes<const N: usize>(&self, column: usize, sums: &[i32], out: &mut [T]) -> usize {
+        let m = match self.multipliers.as_slice() {
+            [m] => [*m; N],
+            each => some(each, column),
+        };
+        let bias = match self.bias.as_slice() {
+            [] => [0; N],
+            each => some(each, column),
+        };
+        let sums: [i32; N] = some(sums, 0);
+        let mut codes = [T::default(); N];
+        for i in 0..N {
+            let code = m[i].code(sums[i].saturating_add(bias[i]), self.codes);
+            codes[i] = T::from_code(code);
+        }
+        out[..N].copy_from_slice(&codes);
+        N
     }
 }
