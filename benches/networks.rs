@@ -2,7 +2,8 @@
 //! INT8, all on one core.
 //!
 //! Criterion's "elements" are images. The products in f32 are ndarray's, and the batch norms are
-//! folded for f32, too. Each benchmark is run by itself; `cargo run --release --example ch06_times`
+//! folded for f32, too. `FEWER_BITS_ISA=avx2` (or another name) in front of it takes the kernels of that
+//! instruction set. Each benchmark is run by itself; `cargo run --release --example ch06_times`
 //! lets them take turns.
 
 #[path = "../book/experiments/support/networks.rs"]
@@ -13,9 +14,14 @@ use std::error::Error;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use fewer_bits::gemm::Kernel;
 use networks::NAMES;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if let Ok(name) = std::env::var("FEWER_BITS_ISA") {
+        let kernel = Kernel::new(name.parse()?);
+        kernel.ok_or(format!("this CPU cannot run {name}"))?;
+    }
     // The thread that calls is the only one of the pool.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
     pool.use_current_thread().build_global()?;

@@ -87,9 +87,11 @@ enum Chosen {
 }
 
 impl Kernel {
-    /// The kernel of the most capable instruction set that this CPU has and that has one.
+    /// The kernel of the most capable instruction set that this CPU has and that has one, or the
+    /// one that [`Isa::wanted`] names.
     pub fn best() -> Self {
-        let mut available = Isa::ALL.into_iter().filter_map(Self::new);
+        let all = Isa::wanted().into_iter().chain(Isa::ALL);
+        let mut available = all.filter_map(Self::new);
         available.next().unwrap_or(Self(Chosen::Portable))
     }
 

@@ -96,9 +96,10 @@ macro_rules! with_micro_kernel {
 use with_micro_kernel;
 
 impl Kernel {
-    /// The fastest kernel of this CPU.
+    /// The fastest kernel of this CPU, or the one that [`Isa::wanted`] names.
     pub fn best() -> Self {
-        let best = Self::new(Isa::best_for(Features::detect()));
+        let wanted = Isa::wanted().and_then(Self::new);
+        let best = wanted.or_else(|| Self::new(Isa::best_for(Features::detect())));
         best.unwrap_or(Self(Chosen::Portable(Portable)))
     }
 

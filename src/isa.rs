@@ -4,6 +4,8 @@
 //! can be tested for machines that are not at hand. That *this* CPU has an instruction set is
 //! proved by a value that only detection can make: see the `Kernel` types. Chapter 16.
 
+use std::sync::OnceLock;
+
 use crate::error::{Error, Result};
 
 /// An instruction set that this crate has kernels for. All variants exist on every target.
@@ -31,7 +33,7 @@ impl Isa {
         Self::Portable,
     ];
 
-    /// The name in messages and in the environment variable `FEWER_BITS_ISA` of the benches.
+    /// The name in messages and in the environment variable `FEWER_BITS_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512vnni",
@@ -64,6 +66,15 @@ impl Isa {
             .unwrap_or(Self::Portable)
     }
     // ANCHOR_END: best_for
+
+    /// The one that the environment variable `FEWER_BITS_ISA` named when it was first asked for, so
+    /// that benches and experiments can force an instruction set from the outside on whole networks,
+    /// too. None if that is unset or none of the [`name`](Self::name)s.
+    pub fn wanted() -> Option<Self> {
+        static WANTED: OnceLock<Option<Isa>> = OnceLock::new();
+        let read = || std::env::var("FEWER_BITS_ISA").ok()?.parse().ok();
+        *WANTED.get_or_init(read)
+    }
 }
 
 /// Reads a [`name`](Isa::name), so that a bench or an experiment can be told which kernels to use.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fewer_bits::Isa;
 
-use super::ceilings::{read, read_streams, stream_copy};
+use super::ceilings::{read, read_eight_streams, read_two_streams, stream_copy};
 
 /// Something that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn all() -> Vec<Limit> {
     let mut all = arithmetic();
     for (kind, bytes) in [(Kind::Read, 256 << 20), (Kind::ReadAgain, 16 << 20)] {
         let x = Arc::new(vec![1.0f32; bytes / 4]);
-        for how in [read, read_streams] {
+        for how in [read, read_eight_streams, read_two_streams] {
             let x = x.clone();
             all.push(Limit {
                 kind,

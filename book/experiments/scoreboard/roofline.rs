@@ -94,13 +94,18 @@ pub fn figure(board: &Board) -> Result<String, Box<dyn Error>> {
                 &INK,
             )?;
             text("GOP/s", (2, 2), &INK)?;
+            let mut heights: Vec<i32> = Vec::new();
             for (name, rate, colour) in &roofs {
                 let corner = axes.at(rate / read, *rate);
                 let line = [corner, axes.at(INTENSITY.1, *rate)];
                 area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
                 let label = format!("{name}: {rate:.0}");
-                let right = RIGHT as i32 - (7.6 * label.len() as f64) as i32;
-                text(&label, (right, corner.1 - 20), colour)?;
+                let right = RIGHT as i32 - (8.4 * label.len() as f64) as i32;
+                // Above its line, or below where another one has its label there.
+                let taken = heights.iter().any(|height| (height - corner.1).abs() < 20);
+                let above = if taken { -5 } else { 20 };
+                text(&label, (right, corner.1 - above), colour)?;
+                heights.push(corner.1);
             }
             let foot = axes.rate.0 / read;
             let foot = foot.max(INTENSITY.0);
