@@ -167,6 +167,15 @@ impl Kernel {
             _ => self,
         }
     }
+
+    /// The kernel of the same instruction set for 4-bit weights.
+    fn for_4_bit_weights(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::AvxVnni(vnni) => Self(Chosen::Avx2(vnni.for_4_bit_weights())),
+            _ => self,
+        }
+    }
 }
 
 impl PackedWeights {

@@ -10,8 +10,8 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use super::activations::Activations;
 use super::driver::{self, Product, tiles};
 use super::epilogue::relu;
-use super::kernel::{Group, MicroKernel, PackedPanel, SUMS, panel_columns};
-use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
+use super::kernel::{MicroKernel, Panel4, SUMS, panel_columns};
+use super::pack::{COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
 use super::rows::{Needs, PackedRows, Sums};
 use super::{Kernel, same_shape};
 use crate::error::{Error, Result, same_length};
@@ -59,6 +59,7 @@ impl PackedWeights4 {
         scales: ArrayView2<'_, f32>,
         group_size: usize,
     ) -> Result<Self> {
+        let kernel = kernel.for_4_bit_weights();
         let (depth, columns) = codes.dim();
         if group_size == 0 {
             return Err(Error::InvalidGroupSize { size: group_size });
@@ -178,9 +179,9 @@ impl PackedWeights4 {
         driver::multiply(self.kernel.0, activations, product, out)
     }
 
-    /// The panel that begins at column `column`, for rows of these zero points.
+    /// The panel that begins at column `column`, for no rows yet.
     #[inline(always)]
-    fn panel<'a>(&'a self, column: usize, zero_points: &'a [i32]) -> PackedPanel<'a> {
+    fn panel(&self, column: usize) -> Panel4<'_> {
         let across = self.kernel.blocks_across();
         let width = across * COLUMNS;
         let groups = self.depth.div_ceil(self.group_size);
@@ -188,11 +189,12 @@ impl PackedWeights4 {
         let last = (self.depth - (groups - 1) * self.group_size).div_ceil(DEPTHS);
         let (panel, down) = (column / width, (groups - 1) * full + last);
         let (halves, pairs) = (down * across, groups * width);
-        PackedPanel {
+        Panel4 {
             halves: &self.blocks[panel * halves..][..halves],
+            blocks: &[],
             group_size: self.group_size,
-            group_halves: full * across,
-            zero_points,
+            group_blocks: full * across,
+            zero_points: &[],
             column_sums: &self.group_sums[panel * pairs..][..pairs],
             scales: &self.scales[panel * pairs..][..pairs],
             width,
@@ -230,35 +232,31 @@ impl Product for Int4<'_> {
         let (weights, columns) = (self.weights, out.first().map_or(0, |row| row.len()));
         let mut room = Vec::new();
         let activations = K::activations(rows.bytes(), &mut room);
-        let (integers, reals) = sums.both(rows.count());
-        let (mut blocks, stride, width) = (Vec::new(), rows.stride(), panel_columns::<K>());
+        let packed = rows.count() <= K::PACKED_ROWS;
+        let (stride, width) = (rows.stride(), panel_columns::<K>());
+        let (height, blocks) = match packed || columns == 0 || weights.depth == 0 {
+            true => (K::PACKED_ROWS, 0),
+            false => (K::PANEL_ROWS, weights.panel(first_column).halves.len()),
+        };
+        let (integers, reals, blocks) = sums.with_reals(rows.count(), blocks);
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
             reals.fill([0.0; SUMS]);
-            let few = rows.count() <= K::GROUP_ROWS;
             for at in (0..count).step_by(width) {
                 // There is no panel without depths.
                 if weights.depth == 0 {
                     continue;
                 }
-                let panel = weights.panel(first_column + first + at, rows.zero_points());
-                if few {
-                    let room = (&mut *integers, &mut blocks);
-                    kernel.multiply_packed(activations, stride, panel, room, reals, at);
-                    continue;
+                let mut panel = weights.panel(first_column + first + at);
+                if !packed {
+                    kernel.unpack(panel.halves, blocks);
+                    panel.blocks = blocks;
                 }
-                for (depth, halves, group) in panel.groups() {
-                    blocks.resize(halves.len(), Block([0; COLUMNS * DEPTHS]));
-                    kernel.unpack(halves, &mut blocks);
-                    for tile in tiles(rows.count(), K::GROUP_ROWS) {
-                        let a = &activations[tile.start * stride + depth..];
-                        let group = Group {
-                            zero_points: &group.zero_points[tile.clone()],
-                            ..group
-                        };
-                        let sums = (&mut integers[tile.clone()], &mut reals[tile]);
-                        kernel.multiply_group(a, stride, &blocks, group, sums, at);
-                    }
+                for tile in tiles(rows.count(), height) {
+                    panel.zero_points = &rows.zero_points()[tile.clone()];
+                    let a = &activations[tile.start * stride..];
+                    let sums = (&mut integers[tile.clone()], &mut reals[tile]);
+                    kernel.multiply_panel(a, stride, panel, sums, at);
                 }
             }
             for (i, (out, sums)) in out.iter_mut().zip(reals.iter()).enumerate() {

@@ -19,6 +19,8 @@ pub(super) mod dot;
 pub(super) mod neon;
 pub(super) mod portable;
 
+use std::ops::Range;
+
 use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use super::split::Remainders;
 
@@ -48,15 +50,17 @@ pub(super) struct Group<'a> {
     pub(super) scales: &'a [f32],
 }
 
-/// All groups of a panel of 4-bit weights.
+/// A panel of 4-bit weights, for some rows.
 #[derive(Clone, Copy)]
-pub(super) struct PackedPanel<'a> {
-    /// The weights, group by group.
+pub(super) struct Panel4<'a> {
+    /// The weights, group by group, two to a byte.
     pub(super) halves: &'a [HalfBlock],
+    /// The same, unpacked; none where they are to be unpacked on the way.
+    pub(super) blocks: &'a [Block],
     /// The depths of a group, but for the last, which may have fewer.
     pub(super) group_size: usize,
-    /// How many of the halves those take.
-    pub(super) group_halves: usize,
+    /// How many blocks those take.
+    pub(super) group_blocks: usize,
     /// The zero point of each row.
     pub(super) zero_points: &'a [i32],
     /// Σ w of each column, group by group.
@@ -67,18 +71,20 @@ pub(super) struct PackedPanel<'a> {
     pub(super) width: usize,
 }
 
-impl<'a> PackedPanel<'a> {
-    /// Each group: its first depth, its weights, and what they are worth.
+impl<'a> Panel4<'a> {
+    /// Each group: its first depth, which blocks its weights are, and what they are worth.
     #[inline(always)]
-    pub(super) fn groups(self) -> impl Iterator<Item = (usize, &'a [HalfBlock], Group<'a>)> {
-        let halves = self.halves.chunks(self.group_halves.max(1));
-        halves.enumerate().map(move |(i, halves)| {
+    pub(super) fn groups(self) -> impl Iterator<Item = (usize, Range<usize>, Group<'a>)> {
+        let groups = self.halves.len().div_ceil(self.group_blocks.max(1));
+        (0..groups).map(move |i| {
+            let first = i * self.group_blocks;
+            let end = self.halves.len().min(first + self.group_blocks);
             let group = Group {
                 zero_points: self.zero_points,
                 column_sums: &self.column_sums[i * self.width..][..self.width],
                 scales: &self.scales[i * self.width..][..self.width],
             };
-            (i * self.group_size, halves, group)
+            (i * self.group_size, first..end, group)
         })
     }
 }
@@ -94,8 +100,10 @@ pub(super) trait Task {
 pub(super) trait MicroKernel: Copy + Send + Sync {
     /// The most rows of a tile.
     const ROWS: usize;
-    /// The same for [`multiply_group`](Self::multiply_group).
-    const GROUP_ROWS: usize = Self::ROWS;
+    /// The same for [`multiply_panel`](Self::multiply_panel).
+    const PANEL_ROWS: usize = Self::ROWS;
+    /// The same if the panel is unpacked on the way, as it is for so few rows.
+    const PACKED_ROWS: usize = Self::PANEL_ROWS;
     /// The width of a panel, in blocks of 16 columns.
     const BLOCKS: usize;
     /// What [`activations`](Self::activations) takes from each unsigned byte.
@@ -138,51 +146,42 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         }
     }
 
-    /// Multiplies `a` and `b` as [`multiply`](Self::multiply) does, where `b` holds 4-bit weights of
-    /// a `group` that has scales, and adds what the sums are worth to `reals`. Writes over `sums`.
+    /// Multiplies the rows of `a` with a panel of 4-bit weights, group by group, and adds what the
+    /// sums are worth to `reals`, from column `at` on. Writes over `sums`.
     #[inline(always)]
-    fn multiply_group(
+    fn multiply_panel(
         self,
         a: &[Self::Activation],
         stride: usize,
-        b: &[Block],
-        group: Group<'_>,
+        panel: Panel4<'_>,
         (sums, reals): (&mut [SumRow], &mut [RealRow]),
         at: usize,
     ) {
-        let columns = at..at + group.scales.len();
-        for sums in sums.iter_mut() {
-            sums[columns.clone()].fill(0);
-        }
-        self.multiply(a, stride, b, sums, at);
-        for (row, (sums, reals)) in sums.iter().zip(reals).enumerate() {
-            let columns = group.column_sums.iter().zip(group.scales);
-            let sums = sums[at..].iter().zip(columns);
-            for (real, (sum, (column_sum, scale))) in reals[at..].iter_mut().zip(sums) {
-                let sum = sum - group.zero_points[row] * column_sum;
-                *real += sum as f32 * scale;
+        let mut some = [Block([0; COLUMNS * DEPTHS]); 16];
+        for (depth, blocks, group) in panel.groups() {
+            for sums in sums.iter_mut() {
+                sums[at..at + panel.width].fill(0);
             }
-        }
-    }
-
-    /// Multiplies one tile with all groups of a panel, as [`multiply_group`](Self::multiply_group) does
-    /// with one. For so few rows that to unpack the weights would take as long as to multiply them,
-    /// though those that cannot do without unpack into `room`.
-    #[inline(always)]
-    fn multiply_packed(
-        self,
-        a: &[Self::Activation],
-        stride: usize,
-        panel: PackedPanel<'_>,
-        (sums, room): (&mut [SumRow], &mut Vec<Block>),
-        reals: &mut [RealRow],
-        at: usize,
-    ) {
-        for (depth, halves, group) in panel.groups() {
-            room.resize(halves.len(), Block([0; COLUMNS * DEPTHS]));
-            self.unpack(halves, room);
-            let sums = (&mut *sums, &mut *reals);
-            self.multiply_group(&a[depth..], stride, room, group, sums, at);
+            let mut a = &a[depth..];
+            match panel.blocks {
+                [] => {
+                    for halves in panel.halves[blocks].chunks(some.len()) {
+                        let blocks = &mut some[..halves.len()];
+                        self.unpack(halves, blocks);
+                        self.multiply(a, stride, blocks, sums, at);
+                        a = &a[halves.len() / Self::BLOCKS * DEPTHS..];
+                    }
+                }
+                unpacked => self.multiply(a, stride, &unpacked[blocks], sums, at),
+            }
+            for (row, (sums, reals)) in sums.iter().zip(reals.iter_mut()).enumerate() {
+                let columns = group.column_sums.iter().zip(group.scales);
+                let sums = sums[at..].iter().zip(columns);
+                for (real, (sum, (column_sum, scale))) in reals[at..].iter_mut().zip(sums) {
+                    let sum = sum - group.zero_points[row] * column_sum;
+                    *real += sum as f32 * scale;
+                }
+            }
         }
     }
 

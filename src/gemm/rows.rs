@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::kernel::{MicroKernel, STRIP, SUMS, SumRow, Task};
+use super::kernel::{MicroKernel, RealRow, STRIP, SUMS, SumRow, Task};
+use super::pack::{Block, COLUMNS, DEPTHS};
 use crate::elementwise;
 use crate::error::Result;
 
@@ -22,20 +23,28 @@ pub(super) struct Room {
 #[derive(Default)]
 pub(super) struct Sums {
     integers: Vec<SumRow>,
-    reals: Vec<[f32; SUMS]>,
+    reals: Vec<RealRow>,
+    /// A panel of unpacked weights.
+    blocks: Vec<Block>,
 }
 
 impl Sums {
     /// Integer sums for so many rows, unspecified.
     pub(super) fn integers(&mut self, rows: usize) -> &mut [SumRow] {
-        self.both(rows).0
+        self.integers.resize(rows, [0; SUMS]);
+        &mut self.integers
     }
 
-    /// Integer and real sums for so many rows, unspecified.
-    pub(super) fn both(&mut self, rows: usize) -> (&mut [SumRow], &mut [[f32; SUMS]]) {
+    /// The same, and real sums, and so many blocks.
+    pub(super) fn with_reals(
+        &mut self,
+        rows: usize,
+        blocks: usize,
+    ) -> (&mut [SumRow], &mut [RealRow], &mut [Block]) {
         self.integers.resize(rows, [0; SUMS]);
         self.reals.resize(rows, [0.0; SUMS]);
-        (&mut self.integers, &mut self.reals)
+        self.blocks.resize(blocks, Block([0; COLUMNS * DEPTHS]));
+        (&mut self.integers, &mut self.reals, &mut self.blocks)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Group, MAX_STRIPS, MicroKernel, PackedPanel, RealRow, STRIP, SUMS, SumRow, Task};
+use super::{Group, MAX_STRIPS, MicroKernel, Panel4, RealRow, STRIP, SUMS, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use crate::gemm::split::Remainders;
 
@@ -31,7 +31,7 @@ impl MicroKernel for Avx2 {
     // A sixth row would need more registers than there are: 12 for sums, 2 for weights, 1 for ones,
     // 1 for activations and 1 for products.
     const ROWS: usize = 5;
-    const GROUP_ROWS: usize = 6;
+    const PANEL_ROWS: usize = 6;
     const BLOCKS: usize = 1;
     type Activation = u8;
 
@@ -68,49 +68,19 @@ impl MicroKernel for Avx2 {
     }
 
     #[inline(always)]
-    fn multiply_group(
+    fn multiply_panel(
         self,
         a: &[u8],
         stride: usize,
-        b: &[Block],
-        group: Group<'_>,
+        panel: Panel4<'_>,
         (_, reals): (&mut [SumRow], &mut [RealRow]),
         at: usize,
     ) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
-            match reals.len() {
-                0 => {}
-                1 => multiply_group::<1>(a, stride, b, group, reals, at),
-                2 => multiply_group::<2>(a, stride, b, group, reals, at),
-                3 => multiply_group::<3>(a, stride, b, group, reals, at),
-                4 => multiply_group::<4>(a, stride, b, group, reals, at),
-                5 => multiply_group::<5>(a, stride, b, group, reals, at),
-                _ => multiply_group::<6>(a, stride, b, group, reals, at),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn multiply_packed(
-        self,
-        a: &[u8],
-        stride: usize,
-        panel: PackedPanel<'_>,
-        _room: (&mut [SumRow], &mut Vec<Block>),
-        reals: &mut [RealRow],
-        at: usize,
-    ) {
-        // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe {
-            match reals.len() {
-                0 => {}
-                1 => multiply_packed::<1>(a, stride, panel, reals, at),
-                2 => multiply_packed::<2>(a, stride, panel, reals, at),
-                3 => multiply_packed::<3>(a, stride, panel, reals, at),
-                4 => multiply_packed::<4>(a, stride, panel, reals, at),
-                5 => multiply_packed::<5>(a, stride, panel, reals, at),
-                _ => multiply_packed::<6>(a, stride, panel, reals, at),
+            match panel.blocks {
+                [] => multiply_panel(a, stride, panel.halves, panel, reals, at),
+                blocks => multiply_panel(a, stride, blocks, panel, reals, at),
             }
         }
     }
@@ -205,42 +175,61 @@ fn unpack_one(half: &HalfBlock) -> [__m256i; 2] {
     [_mm256_sub_epi8(low, eight), _mm256_sub_epi8(high, eight)]
 }
 
-#[inline]
+/// Four depths of 16 columns of weights.
+trait Weights {
+    /// Columns 0 to 7, and 8 to 15.
+    ///
+    /// # Safety
+    /// The CPU must have AVX2.
+    unsafe fn load(&self) -> [__m256i; 2];
+}
+
+impl Weights for Block {
+    #[inline(always)]
+    unsafe fn load(&self) -> [__m256i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [load_block(self, 0), load_block(self, 1)] }
+    }
+}
+
+impl Weights for HalfBlock {
+    #[inline(always)]
+    unsafe fn load(&self) -> [__m256i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            fetch_ahead(self);
+            unpack_one(self)
+        }
+    }
+}
+
 #[target_feature(enable = "avx2")]
-fn multiply_group<const R: usize>(
+fn multiply_panel<W: Weights>(
     a: &[u8],
     stride: usize,
-    b: &[Block],
-    group: Group<'_>,
+    b: &[W],
+    panel: Panel4<'_>,
     rows: &mut [RealRow],
     at: usize,
 ) {
-    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
-    let mut sums = [[_mm256_setzero_si256(); 2]; R];
-    for (run, b) in b.chunks(RUN).enumerate() {
-        let mut pairs = [[_mm256_setzero_si256(); 2]; R];
-        for (i, b) in b.iter().enumerate() {
-            let at = (RUN * run + i) * DEPTHS;
-            let b = [load_block(b, 0), load_block(b, 1)];
-            // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
-            unsafe { add_pairs(&mut pairs, a, stride, at, b) };
-        }
-        widen(&pairs, &mut sums);
-    }
-    for r in 0..R {
-        let mut reals = [load_reals(&rows[r][at..]), load_reals(&rows[r][at + 8..])];
-        add_worth(sums[r], group, r, &mut reals);
-        store_reals(reals[0], &mut rows[r][at..]);
-        store_reals(reals[1], &mut rows[r][at + 8..]);
+    match rows.len() {
+        0 => {}
+        1 => multiply_groups::<1, W>(a, stride, b, panel, rows, at),
+        2 => multiply_groups::<2, W>(a, stride, b, panel, rows, at),
+        3 => multiply_groups::<3, W>(a, stride, b, panel, rows, at),
+        4 => multiply_groups::<4, W>(a, stride, b, panel, rows, at),
+        5 => multiply_groups::<5, W>(a, stride, b, panel, rows, at),
+        _ => multiply_groups::<6, W>(a, stride, b, panel, rows, at),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn multiply_packed<const R: usize>(
+fn multiply_groups<const R: usize, W: Weights>(
     a: &[u8],
     stride: usize,
-    panel: PackedPanel<'_>,
+    b: &[W],
+    panel: Panel4<'_>,
     rows: &mut [RealRow],
     at: usize,
 ) {
@@ -248,17 +237,17 @@ fn multiply_packed<const R: usize>(
     for r in 0..R {
         reals[r] = [load_reals(&rows[r][at..]), load_reals(&rows[r][at + 8..])];
     }
-    for (depth, b, group) in panel.groups() {
-        let a = &a[depth..];
+    for (depth, blocks, group) in panel.groups() {
+        let (a, b) = (&a[depth..], &b[blocks]);
         assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
         let mut sums = [[_mm256_setzero_si256(); 2]; R];
         for (run, b) in b.chunks(RUN).enumerate() {
             let mut pairs = [[_mm256_setzero_si256(); 2]; R];
             for (i, b) in b.iter().enumerate() {
-                fetch_ahead(b);
                 let at = (RUN * run + i) * DEPTHS;
-                // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
-                unsafe { add_pairs(&mut pairs, a, stride, at, unpack_one(b)) };
+                // SAFETY: this function has AVX2; at + 4 ≤ 4·len(b), and so many bytes of each row
+                // can be read, as asserted.
+                unsafe { add_pairs(&mut pairs, a, stride, at, b.load()) };
             }
             widen(&pairs, &mut sums);
         }
@@ -329,10 +318,14 @@ fn widen<const R: usize>(pairs: &[[__m256i; 2]; R], sums: &mut [[__m256i; 2]; R]
 #[inline]
 #[target_feature(enable = "avx2")]
 fn add_worth(sums: [__m256i; 2], group: Group<'_>, r: usize, reals: &mut [__m256; 2]) {
-    let zero_point = _mm256_set1_epi32(group.zero_points[r]);
+    let zero_point = group.zero_points[r];
     for half in 0..2 {
-        let column_sums = load_integers(&group.column_sums[8 * half..]);
-        let sum = _mm256_sub_epi32(sums[half], _mm256_mullo_epi32(zero_point, column_sums));
+        let mut sum = sums[half];
+        if zero_point != 0 {
+            let column_sums = load_integers(&group.column_sums[8 * half..]);
+            let offset = _mm256_mullo_epi32(_mm256_set1_epi32(zero_point), column_sums);
+            sum = _mm256_sub_epi32(sum, offset);
+        }
         let scales = load_reals(&group.scales[8 * half..]);
         let worth = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
         reals[half] = _mm256_add_ps(reals[half], worth);

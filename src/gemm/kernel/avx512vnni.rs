@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::fetch_ahead;
-use super::{Group, MicroKernel, PackedPanel, RealRow, SumRow, Task};
+use super::{Group, MicroKernel, Panel4, RealRow, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
@@ -28,6 +28,9 @@ impl Avx512Vnni {
 
 impl MicroKernel for Avx512Vnni {
     const ROWS: usize = 12;
+    // 12 vectors of sums of a group, and 12 of real sums.
+    const PANEL_ROWS: usize = 6;
+    const PACKED_ROWS: usize = 12;
     const BLOCKS: usize = 2;
     type Activation = u8;
 
@@ -50,62 +53,20 @@ impl MicroKernel for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn multiply_group(
+    fn multiply_panel(
         self,
         a: &[u8],
         stride: usize,
-        b: &[Block],
-        group: Group<'_>,
+        panel: Panel4<'_>,
         (_, reals): (&mut [SumRow], &mut [RealRow]),
         at: usize,
     ) {
-        let b = b.as_chunks::<2>().0;
-        // SAFETY: `self` proves that the CPU has the features that each call needs.
+        let (halves, blocks) = (panel.halves.as_chunks().0, panel.blocks.as_chunks().0);
+        // SAFETY: `self` proves that the CPU has the features.
         unsafe {
-            match reals.len() {
-                0 => {}
-                1 => multiply_group::<1>(a, stride, b, group, reals, at),
-                2 => multiply_group::<2>(a, stride, b, group, reals, at),
-                3 => multiply_group::<3>(a, stride, b, group, reals, at),
-                4 => multiply_group::<4>(a, stride, b, group, reals, at),
-                5 => multiply_group::<5>(a, stride, b, group, reals, at),
-                6 => multiply_group::<6>(a, stride, b, group, reals, at),
-                7 => multiply_group::<7>(a, stride, b, group, reals, at),
-                8 => multiply_group::<8>(a, stride, b, group, reals, at),
-                9 => multiply_group::<9>(a, stride, b, group, reals, at),
-                10 => multiply_group::<10>(a, stride, b, group, reals, at),
-                11 => multiply_group::<11>(a, stride, b, group, reals, at),
-                _ => multiply_group::<12>(a, stride, b, group, reals, at),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn multiply_packed(
-        self,
-        a: &[u8],
-        stride: usize,
-        panel: PackedPanel<'_>,
-        _room: (&mut [SumRow], &mut Vec<Block>),
-        reals: &mut [RealRow],
-        at: usize,
-    ) {
-        // SAFETY: `self` proves that the CPU has the features that each call needs.
-        unsafe {
-            match reals.len() {
-                0 => {}
-                1 => multiply_packed::<1, 4>(a, stride, panel, reals, at),
-                2 => multiply_packed::<2, 2>(a, stride, panel, reals, at),
-                3 => multiply_packed::<3, 2>(a, stride, panel, reals, at),
-                4 => multiply_packed::<4, 1>(a, stride, panel, reals, at),
-                5 => multiply_packed::<5, 1>(a, stride, panel, reals, at),
-                6 => multiply_packed::<6, 1>(a, stride, panel, reals, at),
-                7 => multiply_packed::<7, 1>(a, stride, panel, reals, at),
-                8 => multiply_packed::<8, 1>(a, stride, panel, reals, at),
-                9 => multiply_packed::<9, 1>(a, stride, panel, reals, at),
-                10 => multiply_packed::<10, 1>(a, stride, panel, reals, at),
-                11 => multiply_packed::<11, 1>(a, stride, panel, reals, at),
-                _ => multiply_packed::<12, 1>(a, stride, panel, reals, at),
+            match blocks {
+                [] => multiply_panel::<[HalfBlock; 2]>(a, stride, halves, panel, reals, at),
+                blocks => multiply_panel::<[Block; 2]>(a, stride, blocks, panel, reals, at),
             }
         }
     }
@@ -194,29 +155,57 @@ fn unpack_two(halves: &[HalfBlock; 2]) -> [__m512i; 2] {
     ]
 }
 
-#[inline]
+/// Four depths of 32 columns of weights.
+trait Weights: Sized {
+    /// Columns 0 to 15, and 16 to 31.
+    ///
+    /// # Safety
+    /// The CPU must have AVX-512 F and BW.
+    unsafe fn load(&self) -> [__m512i; 2];
+}
+
+impl Weights for [Block; 2] {
+    #[inline(always)]
+    unsafe fn load(&self) -> [__m512i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [load_block(&self[0]), load_block(&self[1])] }
+    }
+}
+
+impl Weights for [HalfBlock; 2] {
+    #[inline(always)]
+    unsafe fn load(&self) -> [__m512i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            fetch_ahead(self);
+            unpack_two(self)
+        }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-fn multiply_group<const R: usize>(
+fn multiply_panel<W: Weights>(
     a: &[u8],
     stride: usize,
-    b: &[[Block; 2]],
-    group: Group<'_>,
+    b: &[W],
+    panel: Panel4<'_>,
     rows: &mut [RealRow],
     at: usize,
 ) {
-    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
-    let mut sums = [[_mm512_setzero_si512(); 2]; R];
-    for (i, b) in b.iter().enumerate() {
-        let b = [load_block(&b[0]), load_block(&b[1])];
-        // SAFETY: 4·(i + 1) ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
-        unsafe { add_products(&mut sums, a, stride, i * DEPTHS, b) };
-    }
-    for r in 0..R {
-        let row = &mut rows[r];
-        let mut reals = [load_reals(&row[at..]), load_reals(&row[at + COLUMNS..])];
-        add_worth(sums[r], group, r, &mut reals);
-        store_reals(reals[0], &mut row[at..]);
-        store_reals(reals[1], &mut row[at + COLUMNS..]);
+    match rows.len() {
+        0 => {}
+        1 => multiply_groups::<1, 4, W>(a, stride, b, panel, rows, at),
+        2 => multiply_groups::<2, 2, W>(a, stride, b, panel, rows, at),
+        3 => multiply_groups::<3, 2, W>(a, stride, b, panel, rows, at),
+        4 => multiply_groups::<4, 1, W>(a, stride, b, panel, rows, at),
+        5 => multiply_groups::<5, 1, W>(a, stride, b, panel, rows, at),
+        6 => multiply_groups::<6, 1, W>(a, stride, b, panel, rows, at),
+        7 => multiply_groups::<7, 1, W>(a, stride, b, panel, rows, at),
+        8 => multiply_groups::<8, 1, W>(a, stride, b, panel, rows, at),
+        9 => multiply_groups::<9, 1, W>(a, stride, b, panel, rows, at),
+        10 => multiply_groups::<10, 1, W>(a, stride, b, panel, rows, at),
+        11 => multiply_groups::<11, 1, W>(a, stride, b, panel, rows, at),
+        _ => multiply_groups::<12, 1, W>(a, stride, b, panel, rows, at),
     }
 }
 
@@ -224,10 +213,11 @@ fn multiply_group<const R: usize>(
 /// instruction waits for the one before where there are few rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-fn multiply_packed<const R: usize, const S: usize>(
+fn multiply_groups<const R: usize, const S: usize, W: Weights>(
     a: &[u8],
     stride: usize,
-    panel: PackedPanel<'_>,
+    b: &[W],
+    panel: Panel4<'_>,
     rows: &mut [RealRow],
     at: usize,
 ) {
@@ -236,23 +226,23 @@ fn multiply_packed<const R: usize, const S: usize>(
         let row = &rows[r];
         reals[r] = [load_reals(&row[at..]), load_reals(&row[at + COLUMNS..])];
     }
-    for (depth, halves, group) in panel.groups() {
-        let (a, b) = (&a[depth..], halves.as_chunks::<2>().0);
+    for (depth, blocks, group) in panel.groups() {
+        let (a, b) = (&a[depth..], &b[blocks.start / 2..blocks.end / 2]);
         assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
         let mut sums = [[[_mm512_setzero_si512(); 2]; R]; S];
         let (turns, rest) = b.as_chunks::<S>();
         for (i, turn) in turns.iter().enumerate() {
             for s in 0..S {
                 let at = (S * i + s) * DEPTHS;
-                fetch_ahead(turn[s].as_ptr());
-                // SAFETY: at + 4 ≤ 4·len(b), and so many bytes of each row can be read, as asserted.
-                unsafe { add_products(&mut sums[s], a, stride, at, unpack_two(&turn[s])) };
+                // SAFETY: this function has AVX-512; at + 4 ≤ 4·len(b), and so many bytes of each
+                // row can be read, as asserted.
+                unsafe { add_products(&mut sums[s], a, stride, at, turn[s].load()) };
             }
         }
         for (i, rest) in rest.iter().enumerate() {
             let at = (S * turns.len() + i) * DEPTHS;
             // SAFETY: the same.
-            unsafe { add_products(&mut sums[0], a, stride, at, unpack_two(rest)) };
+            unsafe { add_products(&mut sums[0], a, stride, at, rest.load()) };
         }
         for r in 0..R {
             for s in 1..S {
@@ -295,10 +285,14 @@ unsafe fn add_products<const R: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
 fn add_worth(sums: [__m512i; 2], group: Group<'_>, r: usize, reals: &mut [__m512; 2]) {
-    let zero_point = _mm512_set1_epi32(group.zero_points[r]);
+    let zero_point = group.zero_points[r];
     for block in 0..2 {
-        let column_sums = load_integers(&group.column_sums[COLUMNS * block..]);
-        let sum = _mm512_sub_epi32(sums[block], _mm512_mullo_epi32(zero_point, column_sums));
+        let mut sum = sums[block];
+        if zero_point != 0 {
+            let column_sums = load_integers(&group.column_sums[COLUMNS * block..]);
+            let offset = _mm512_mullo_epi32(_mm512_set1_epi32(zero_point), column_sums);
+            sum = _mm512_sub_epi32(sum, offset);
+        }
         let scales = load_reals(&group.scales[COLUMNS * block..]);
         let worth = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales);
         reals[block] = _mm512_add_ps(reals[block], worth);

@@ -3,20 +3,25 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::Avx2;
 use super::dot::DotProduct;
 use super::{SumRow, Task, avx2};
 use crate::gemm::pack::{Block, DEPTHS};
 
 /// The proof that this CPU has AVX2, FMA and AVX-VNNI: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::gemm) struct AvxVnni(());
+pub(in crate::gemm) struct AvxVnni(Avx2);
 
 impl AvxVnni {
     pub(in crate::gemm) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avxvnni")
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
-        found.then_some(Self(()))
+        let avx2 = Avx2::detect().filter(|_| is_x86_feature_detected!("avxvnni"));
+        avx2.map(Self)
+    }
+
+    /// The kernel for 4-bit weights. Their products can be added up in 16 bits, which the instructions
+    /// that all these CPUs have do as well as `vpdpbusd`.
+    pub(in crate::gemm) fn for_4_bit_weights(self) -> Avx2 {
+        self.0
     }
 }
 
