@@ -187,7 +187,7 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
 
     /// Adds the product of a single row `a` and all panels of `sums`, which lie one after the other
     /// in `b`. Weights are then read but once, so what counts is to read them as fast as memory
-    /// can: from all panels at once.
+    /// can.
     #[inline(always)]
     fn multiply_row(self, a: &[Self::Activation], b: &[Block], sums: &mut SumRow) {
         let panels = SUMS / panel_columns::<Self>();
@@ -232,12 +232,13 @@ pub(super) fn add_row_remainders(
     activation: impl Fn(usize) -> u8,
 ) {
     for (lane, sum) in sums.iter_mut().enumerate() {
+        let mut products = 0i32;
         for pair in remainders.pairs(first + lane) {
-            for (depth, weight) in pair.depth.iter().zip(pair.weight) {
-                let product = i32::from(activation(usize::from(*depth))) * i32::from(weight);
-                *sum = sum.wrapping_add(product);
-            }
+            let [a0, a1] = pair.depth.map(|depth| i32::from(activation(depth.into())));
+            let [w0, w1] = pair.weight.map(i32::from);
+            products = products.wrapping_add(a0 * w0 + a1 * w1);
         }
+        *sum = sum.wrapping_add(products);
     }
 }
 

@@ -334,24 +334,25 @@ fn add_worth(sums: [__m256i; 2], group: Group<'_>, r: usize, reals: &mut [__m256
 
 #[target_feature(enable = "avx2")]
 fn multiply_row(a: &[u8], b: &[Block], row: &mut SumRow) {
+    // Panel by panel: one stream that is asked for ahead is read faster than four at once.
     let ones = _mm256_set1_epi16(1);
     let groups = b.len() / PANELS;
-    let mut sums = [_mm256_setzero_si256(); 2 * PANELS];
-    for (group, a) in a.as_chunks::<DEPTHS>().0.iter().enumerate().take(groups) {
-        let a = _mm256_set1_epi32(i32::from_ne_bytes(*a));
-        for panel in 0..PANELS {
-            // SAFETY: panel·groups + group < PANELS·groups ≤ len(b).
-            let b = unsafe { b.get_unchecked(panel * groups + group) };
+    for panel in 0..PANELS {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        let b = &b[panel * groups..][..groups];
+        for (a, b) in a.as_chunks::<DEPTHS>().0.iter().zip(b) {
+            fetch_ahead(b);
+            let a = _mm256_set1_epi32(i32::from_ne_bytes(*a));
             for half in 0..2 {
                 let pairs = _mm256_maddubs_epi16(a, load_block(b, half));
                 let fours = _mm256_madd_epi16(pairs, ones);
-                sums[2 * panel + half] = _mm256_add_epi32(sums[2 * panel + half], fours);
+                sums[half] = _mm256_add_epi32(sums[half], fours);
             }
         }
-    }
-    for i in 0..2 * PANELS {
-        let sum = _mm256_add_epi32(load_sums(row, 8 * i), sums[i]);
-        store_sums(sum, row, 8 * i);
+        for half in 0..2 {
+            let at = panel * COLUMNS + 8 * half;
+            store_sums(_mm256_add_epi32(load_sums(row, at), sums[half]), row, at);
+        }
     }
 }
 
