@@ -69,11 +69,21 @@ impl Isa {
 
     /// The one that the environment variable `FEWER_BITS_ISA` named when it was first asked for, so
     /// that benches and experiments can force an instruction set from the outside on whole networks,
-    /// too. None if that is unset or none of the [`name`](Self::name)s.
+    /// too. None if that is unset. A name that is none of the [`name`](Self::name)s, or of an
+    /// instruction set that this CPU lacks, is ignored; standard error says so, once.
     pub fn wanted() -> Option<Self> {
         static WANTED: OnceLock<Option<Isa>> = OnceLock::new();
-        let read = || std::env::var("FEWER_BITS_ISA").ok()?.parse().ok();
-        *WANTED.get_or_init(read)
+        *WANTED.get_or_init(|| {
+            let name = std::env::var_os("FEWER_BITS_ISA")?;
+            let ignored = match name.to_string_lossy().parse::<Self>() {
+                Ok(isa) if isa.runs_on(Features::detect()) => return Some(isa),
+                Ok(_) => "this CPU does not have it".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let name = name.to_string_lossy();
+            eprintln!("FEWER_BITS_ISA={name} is ignored: {ignored}");
+            None
+        })
     }
 }
 
