@@ -168,7 +168,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel of the same instruction set for 4-bit weights.
+    /// The kernel that multiplies 4-bit weights where this one is chosen.
     fn for_4_bit_weights(self) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

@@ -75,12 +75,12 @@ impl Isa {
         static WANTED: OnceLock<Option<Isa>> = OnceLock::new();
         *WANTED.get_or_init(|| {
             let name = std::env::var_os("FEWER_BITS_ISA")?;
-            let ignored = match name.to_string_lossy().parse::<Self>() {
+            let name = name.to_string_lossy();
+            let ignored = match name.parse::<Self>() {
                 Ok(isa) if isa.runs_on(Features::detect()) => return Some(isa),
                 Ok(_) => "this CPU does not have it".to_owned(),
                 Err(error) => error.to_string(),
             };
-            let name = name.to_string_lossy();
             eprintln!("FEWER_BITS_ISA={name} is ignored: {ignored}");
             None
         })

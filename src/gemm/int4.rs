@@ -234,9 +234,14 @@ impl Product for Int4<'_> {
         let activations = K::activations(rows.bytes(), &mut room);
         let packed = rows.count() <= K::PACKED_ROWS;
         let (stride, width) = (rows.stride(), panel_columns::<K>());
-        let (height, blocks) = match packed || columns == 0 || weights.depth == 0 {
-            true => (K::PACKED_ROWS, 0),
-            false => (K::PANEL_ROWS, weights.panel(first_column).halves.len()),
+        let height = if packed {
+            K::PACKED_ROWS
+        } else {
+            K::PANEL_ROWS
+        };
+        let blocks = match packed || weights.depth == 0 {
+            true => 0,
+            false => weights.panel(first_column).halves.len(),
         };
         let (integers, reals, blocks) = sums.with_reals(rows.count(), blocks);
         for first in (0..columns).step_by(SUMS) {

@@ -156,11 +156,11 @@ fn unpack_two(halves: &[HalfBlock; 2]) -> [__m512i; 2] {
 }
 
 /// Four depths of 32 columns of weights.
-trait Weights: Sized {
+trait Weights {
     /// Columns 0 to 15, and 16 to 31.
     ///
     /// # Safety
-    /// The CPU must have AVX-512 F and BW.
+    /// The CPU must have AVX-512 F and BW, and AVX2.
     unsafe fn load(&self) -> [__m512i; 2];
 }
 
@@ -234,7 +234,7 @@ fn multiply_groups<const R: usize, const S: usize, W: Weights>(
         for (i, turn) in turns.iter().enumerate() {
             for s in 0..S {
                 let at = (S * i + s) * DEPTHS;
-                // SAFETY: this function has AVX-512; at + 4 ≤ 4·len(b), and so many bytes of each
+                // SAFETY: this function has all of it; at + 4 ≤ 4·len(b), and so many bytes of each
                 // row can be read, as asserted.
                 unsafe { add_products(&mut sums[s], a, stride, at, turn[s].load()) };
             }

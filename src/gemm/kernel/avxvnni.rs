@@ -18,8 +18,8 @@ impl AvxVnni {
         avx2.map(Self)
     }
 
-    /// The kernel for 4-bit weights. Their products can be added up in 16 bits, which the instructions
-    /// that all these CPUs have do as well as `vpdpbusd`.
+    /// The kernel for 4-bit weights: AVX2's adds up their products in 16 bits, and is faster than to
+    /// unpack them for the tile of `vpdpbusd`.
     pub(in crate::gemm) fn for_4_bit_weights(self) -> Avx2 {
         self.0
     }
