@@ -180,7 +180,7 @@ pub enum Error {
 
     /// No instruction set has this name.
     #[error(
-        "`{name}` is no instruction set: choose avx512vnni, avxvnni, avx2, neon-dotprod or portable"
+        "`{name}` is no instruction set: choose amx, avx512vnni, avxvnni, avx2, neon-dotprod or portable"
     )]
     UnknownIsa {
         /// The refused name.

@@ -42,7 +42,7 @@ use kernel::dot::tests::Evex;
 use kernel::neon::NeonDotprod;
 use kernel::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use kernel::{avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni, avxvnni::AvxVnni};
+use kernel::{amx::Amx, avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni, avxvnni::AvxVnni};
 
 /// The matrix product of one instruction set. Having one is the proof that the CPU can run it.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,8 @@ enum Chosen {
     AvxVnni(AvxVnni),
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512Vnni),
+    #[cfg(target_arch = "x86_64")]
+    Amx(Amx),
     #[cfg(target_arch = "aarch64")]
     NeonDotprod(NeonDotprod),
     #[cfg(test)]
@@ -82,6 +84,8 @@ macro_rules! with_micro_kernel {
             Chosen::AvxVnni($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Amx($kernel) => $body,
             #[cfg(target_arch = "aarch64")]
             Chosen::NeonDotprod($kernel) => $body,
             #[cfg(test)]
@@ -114,6 +118,8 @@ impl Kernel {
             Isa::AvxVnni => AvxVnni::detect().map(Chosen::AvxVnni),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => Avx512Vnni::detect().map(Chosen::Avx512Vnni),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Amx::detect().map(Chosen::Amx),
             #[cfg(target_arch = "aarch64")]
             Isa::NeonDotprod => NeonDotprod::detect().map(Chosen::NeonDotprod),
             _ => None,
@@ -132,6 +138,8 @@ impl Kernel {
             Chosen::AvxVnni(_) => Isa::AvxVnni,
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx512Vnni(_) => Isa::Avx512Vnni,
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Amx(_) => Isa::Amx,
             #[cfg(target_arch = "aarch64")]
             Chosen::NeonDotprod(_) => Isa::NeonDotprod,
             #[cfg(test)]

@@ -4,6 +4,9 @@
 //! can be tested for machines that are not at hand. That *this* CPU has an instruction set is
 //! proved by a value that only detection can make: see the `Kernel` types. Chapter 16.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
@@ -11,6 +14,9 @@ use crate::error::{Error, Result};
 /// An instruction set that this crate has kernels for. All variants exist on every target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
+    /// x86-64 with AMX, and all that [`Avx512Vnni`](Self::Avx512Vnni) asks for: `tdpbusd` on two tiles
+    /// of 1024 bytes.
+    Amx,
     /// x86-64 with AVX-512 F, BW, VL and VNNI: `vpdpbusd` on 64 bytes.
     Avx512Vnni,
     /// x86-64 with AVX2 and AVX-VNNI: `vpdpbusd` on 32 bytes.
@@ -25,7 +31,8 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, the most capable first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Amx,
         Self::Avx512Vnni,
         Self::AvxVnni,
         Self::Avx2,
@@ -36,6 +43,7 @@ impl Isa {
     /// The name in messages and in the environment variable `FEWER_BITS_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Amx => "amx",
             Self::Avx512Vnni => "avx512vnni",
             Self::AvxVnni => "avxvnni",
             Self::Avx2 => "avx2",
@@ -48,6 +56,7 @@ impl Isa {
     // ANCHOR: runs_on
     pub const fn runs_on(self, cpu: Features) -> bool {
         match self {
+            Self::Amx => cpu.amx && Self::Avx512Vnni.runs_on(cpu),
             Self::Avx512Vnni => cpu.avx2 && cpu.fma && cpu.avx512 && cpu.avx512vnni,
             Self::AvxVnni => cpu.avx2 && cpu.fma && cpu.avxvnni,
             Self::Avx2 => cpu.avx2 && cpu.fma,
@@ -125,6 +134,8 @@ pub struct Features {
     pub avx512: bool,
     /// AVX-512 VNNI.
     pub avx512vnni: bool,
+    /// AMX for tiles of bytes, and the operating system's leave to use them.
+    pub amx: bool,
     /// AVX-VNNI, the VEX-encoded form.
     pub avxvnni: bool,
     /// AArch64 dot product.
@@ -143,6 +154,7 @@ impl Features {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl"),
                 avx512vnni: is_x86_feature_detected!("avx512vnni"),
+                amx: amx::detect(),
                 avxvnni: is_x86_feature_detected!("avxvnni"),
                 ..Self::default()
             }
@@ -182,6 +194,11 @@ mod tests {
             avx512vnni: true,
             ..skylake_x
         };
+        let sapphire_rapids = Features {
+            amx: true,
+            avxvnni: true,
+            ..ice_lake
+        };
         let neoverse_n1 = Features {
             dotprod: true,
             ..Features::default()
@@ -192,6 +209,7 @@ mod tests {
             alder_lake,
             skylake_x,
             ice_lake,
+            sapphire_rapids,
             neoverse_n1,
         ]
         .map(Isa::best_for);
@@ -203,6 +221,7 @@ mod tests {
                 Isa::AvxVnni,
                 Isa::Avx2,
                 Isa::Avx512Vnni,
+                Isa::Amx,
                 Isa::NeonDotprod
             ]
         );

@@ -4,7 +4,10 @@
 #[allow(unreachable_pub)] // an experiment uses it, too
 mod instructions;
 
+use fewer_bits::Isa;
+use fewer_bits::gemm::{Activations, Kernel, PackedWeights};
 use instructions::*;
+use ndarray::Array2;
 use proptest::prelude::*;
 
 fn bytes() -> impl Strategy<Value = ([u8; 32], [i8; 32])> {
@@ -47,6 +50,33 @@ proptest! {
     fn the_model_is_what_this_cpu_does((a, w) in bytes()) {
         if let Some(real) = real_vpmaddubsw(a, w) {
             prop_assert_eq!(vpmaddubsw(a, w), real);
+        }
+    }
+
+    #[test]
+    fn tiles_are_matrices_and_the_model_is_what_this_cpu_does(
+        a in proptest::array::uniform16(proptest::array::uniform32(any::<[u8; 2]>())),
+        w in proptest::array::uniform16(proptest::array::uniform32(any::<[i8; 2]>())),
+        before in any::<i32>(),
+    ) {
+        let a = a.map(|row| <[u8; 64]>::try_from(row.as_flattened()).unwrap());
+        let w = w.map(|line| <[i8; 64]>::try_from(line.as_flattened()).unwrap());
+        let sums = tdpbusd([[before; 16]; 16], a, w);
+        let columns = |column: usize| -> Vec<i8> {
+            (0..64).map(|depth| w[depth / 4][4 * column + depth % 4]).collect()
+        };
+        for (row, sums) in sums.iter().enumerate() {
+            for (column, sum) in sums.iter().enumerate() {
+                prop_assert_eq!(*sum, before.wrapping_add(dot(&a[row], &columns(column))));
+            }
+        }
+        if let Some(amx) = Kernel::new(Isa::Amx) {
+            let a = Array2::from_shape_fn((16, 64), |(row, depth)| a[row][depth]);
+            let w = Array2::from_shape_fn((64, 16), |(depth, column)| columns(column)[depth]);
+            let packed = PackedWeights::new(amx, w.view()).unwrap();
+            let product = packed.product(Activations::u8(a.view(), 0)).unwrap();
+            let model = |(row, column): (usize, usize)| sums[row][column].wrapping_sub(before);
+            prop_assert_eq!(product, Array2::from_shape_fn((16, 16), model));
         }
     }
 

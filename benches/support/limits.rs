@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use fewer_bits::Isa;
+use fewer_bits::isa::Features;
 
 use super::ceilings::{read, read_eight_streams, read_two_streams, stream_copy};
 
@@ -31,6 +32,7 @@ pub enum Kind {
 impl Kind {
     pub fn name(self) -> &'static str {
         match self {
+            Self::Int8(Isa::Amx) => "int8, tdpbusd on tiles of 1024 bytes",
             Self::Int8(Isa::Avx512Vnni) => "int8, vpdpbusd on 64 bytes",
             Self::Int8(Isa::AvxVnni) => "int8, vpdpbusd on 32 bytes",
             Self::Int8(Isa::NeonDotprod) => "int8, udot",
@@ -142,6 +144,15 @@ pub fn arithmetic() -> Vec<Limit> {
         let run = || unsafe { x86::int8_avx512vnni(STEPS) };
         all.push(chain(Kind::Int8(Isa::Avx512Vnni), 64, run));
     }
+    if Features::detect().amx {
+        // SAFETY: AMX was detected, and may be used.
+        let run = || unsafe { x86::int8_amx(STEPS) };
+        all.push(Limit {
+            kind: Kind::Int8(Isa::Amx),
+            work: (2 * 16 * 64 * 16 * x86::TILES * STEPS) as f64,
+            run: Box::new(run),
+        });
+    }
     all
 }
 
@@ -222,6 +233,44 @@ mod x86 {
         "avx512f,avx512vnni",
         "vpdpbusd zmm\\i, zmm13, zmm13"
     );
+
+    /// Tiles of sums of [`int8_amx`].
+    pub(super) const TILES: u64 = 4;
+
+    /// Executes `tdpbusd` `steps` times for each of four tiles of sums.
+    ///
+    /// # Safety
+    /// The CPU must have AMX for tiles of bytes, and the operating system allow them.
+    pub(super) unsafe fn int8_amx(steps: u64) {
+        #[repr(align(64))]
+        struct Configuration([u8; 64]);
+        let mut configuration = Configuration([0; 64]);
+        configuration.0[0] = 1; // the palette
+        for tile in 0..8 {
+            configuration.0[16 + 2 * tile] = 64; // bytes of a row
+            configuration.0[48 + tile] = 16; // rows
+        }
+        // SAFETY: the caller's promise. The code reads the configuration, 64 bytes, touches no other
+        // memory and no stack; it writes the counter, flags and tiles, all of which are declared.
+        unsafe {
+            asm!(
+                "ldtilecfg [{configuration}]",
+                "2:",
+                "tdpbusd tmm0, tmm4, tmm5",
+                "tdpbusd tmm1, tmm4, tmm5",
+                "tdpbusd tmm2, tmm4, tmm5",
+                "tdpbusd tmm3, tmm4, tmm5",
+                "dec {steps}",
+                "jnz 2b",
+                "tilerelease",
+                configuration = in(reg) &configuration,
+                steps = inout(reg) steps => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _,
+                options(readonly, nostack),
+            );
+        }
+    }
 }
 
 #[cfg(target_arch = "aarch64")]

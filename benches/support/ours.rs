@@ -12,17 +12,15 @@ use ndarray::{Array2, ArrayViewMut2};
 use super::Contender;
 
 /// The kernels to measure: the one that `FEWER_BITS_ISA` names, or else the best one of this CPU
-/// and, next to it, AVX2's.
+/// and, next to it, AVX-512 VNNI's and AVX2's.
 pub fn kernels() -> Result<Vec<Kernel>, Box<dyn std::error::Error>> {
     if let Ok(name) = std::env::var("FEWER_BITS_ISA") {
         let kernel = Kernel::new(name.parse()?);
         return Ok(vec![kernel.ok_or(format!("this CPU cannot run {name}"))?]);
     }
-    let mut kernels = vec![Kernel::best()];
-    if Kernel::best().isa() != Isa::Avx2 {
-        kernels.extend(Kernel::new(Isa::Avx2));
-    }
-    Ok(kernels)
+    let mut isas = vec![Kernel::best().isa(), Isa::Avx512Vnni, Isa::Avx2];
+    isas.dedup();
+    Ok(isas.into_iter().filter_map(Kernel::new).collect())
 }
 
 /// "fewer-bits", with the instruction set if it is not the first of `kernels`.

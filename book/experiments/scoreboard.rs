@@ -49,6 +49,14 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
     evidence.timing("scoreboard_limits.md", || Ok(report::limits(measured()?)))?;
     evidence.timing("scoreboard_int8.md", || Ok(report::int8(measured()?)))?;
     evidence.timing("scoreboard_avx2.md", || Ok(report::avx2(measured()?)))?;
+    evidence.timing("scoreboard_amx.md", || {
+        let name = "scoreboard_amx.md";
+        match report::amx(measured()?) {
+            Some(table) => Ok(table),
+            // What a machine with AMX has found stays.
+            None => Ok(std::fs::read_to_string(support::folder().join(name))?),
+        }
+    })?;
     evidence.timing("scoreboard_more.md", || Ok(report::more(measured()?)))?;
     evidence.timing("scoreboard_threads.md", || Ok(report::threads(measured()?)))?;
     evidence.timing("scoreboard_roofline.svg", || roofline::figure(measured()?))

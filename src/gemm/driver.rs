@@ -5,14 +5,12 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use super::activations::Activations;
-use super::kernel::{MAX_STRIPS, MicroKernel, STRIP, Task, panel_columns};
+use super::kernel::{MicroKernel, STRIP, Task, panel_columns};
 use super::rows::{Needs, PackedRows, Room, Sums};
 use super::{Chosen, with_micro_kernel};
 use crate::elementwise;
 use crate::error::Result;
 
-/// Rows that are packed at a time, to stay in the second-level cache.
-const BLOCK_ROWS: usize = MAX_STRIPS * STRIP;
 /// Below so many products, a second thread costs more than it brings.
 const PARALLEL_PRODUCTS: usize = 1 << 20;
 
@@ -112,12 +110,13 @@ fn multiply_part<K: MicroKernel, P: Product>(
     mut first: (usize, usize),
     mut out: ArrayViewMut2<'_, P::Out>,
 ) -> Result<()> {
-    let blocks = out.nrows().div_ceil(BLOCK_ROWS).max(1);
+    let blocks = out.nrows().div_ceil(K::BLOCK_ROWS).max(1);
     let block_rows = out.nrows().div_ceil(blocks).next_multiple_of(STRIP);
     let mut room = Room::take();
     let quantizer = elementwise::Kernel::best();
-    let mut rows = PackedRows::new(kernel, product.needs(), &mut room.rows);
-    for mut out in out.axis_chunks_iter_mut(Axis(0), block_rows.max(STRIP)) {
+    let most = block_rows.max(STRIP);
+    let mut rows = PackedRows::new(kernel, product.needs(), most, &mut room.rows);
+    for mut out in out.axis_chunks_iter_mut(Axis(0), most) {
         let range = first.0..first.0 + out.nrows();
         rows.pack(activations, range, quantizer)?;
         let out = out.rows_mut().into_iter();

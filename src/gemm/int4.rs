@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use super::activations::Activations;
 use super::driver::{self, Product, tiles};
 use super::epilogue::relu;
-use super::kernel::{MicroKernel, Panel4, SUMS, panel_columns};
+use super::kernel::{MicroKernel, Panel4, Row, SUMS, panel_columns};
 use super::pack::{COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
 use super::rows::{Needs, PackedRows, Sums};
 use super::{Kernel, same_shape};
@@ -246,7 +246,7 @@ impl Product for Int4<'_> {
         let (integers, reals, blocks) = sums.with_reals(rows.count(), blocks);
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            reals.fill([0.0; SUMS]);
+            reals.fill(Row([0.0; SUMS]));
             for at in (0..count).step_by(width) {
                 // There is no panel without depths.
                 if weights.depth == 0 {

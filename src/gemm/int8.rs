@@ -1,13 +1,12 @@
 //! The product of 8-bit activations and 8-bit weights, block by block.
 
+use std::ops::Range;
+
 use super::driver::{Product, tiles};
 use super::epilogue::Epilogue;
-use super::kernel::{MicroKernel, SUMS, SumRow, add_row_remainders, panel_columns};
+use super::kernel::{MicroKernel, STRIP, SUMS, SumRow, add_row_remainders, panel_columns};
 use super::pack::{DEPTHS, PackedWeights};
 use super::rows::{Needs, PackedRows, Sums};
-
-/// Groups of 4 depths that are multiplied at a time: a panel's blocks stay in the first-level cache.
-const CHUNK_GROUPS: usize = 256;
 
 /// Weights, and what becomes of the sums of products with them.
 pub(super) struct Int8<'a, E> {
@@ -51,27 +50,30 @@ impl<E: Epilogue> Product for Int8<'_, E> {
             weights,
             rows,
         };
-        let sums = sums.integers(rows.count());
+        let sums = sums.integers(rows.count().min(K::SUM_ROWS));
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            let all_at_once = sums.len() == 1 && count == SUMS;
             let padded = count.next_multiple_of(panel_columns::<K>());
-            multiplication.start_with_zero_points(first_column + first, padded, sums);
-            for at in (0..count).step_by(panel_columns::<K>()) {
-                let panel = first_column + first + at;
-                multiplication.add_remainders(panel, sums, at);
-                if !all_at_once {
-                    multiplication.add_products(activations, panel, sums, at);
+            let column = first_column + first;
+            for start in (0..rows.count()).step_by(K::SUM_ROWS) {
+                let some = start..rows.count().min(start + K::SUM_ROWS);
+                let sums = &mut sums[..some.len()];
+                for out in &out[some.clone()] {
+                    kernel.fetch(&out[first..first + count]);
                 }
-            }
-            if all_at_once {
-                let panels = weights.panels(first_column + first, SUMS);
-                kernel.multiply_row(activations, panels, &mut sums[0]);
-            }
-            for (row, (out, sums)) in out.iter_mut().zip(sums.iter()).enumerate() {
-                let out = &mut out[first..first + count];
-                let (row, column) = (first_row + row, first_column + first);
-                self.epilogue.finish(row, column, &sums[..count], out);
+                multiplication.start_with_zero_points(column, padded, some.clone(), sums);
+                multiplication.add_remainders(column, padded, start, sums);
+                if rows.count() == 1 && count == SUMS {
+                    let panels = weights.panels(column, SUMS);
+                    kernel.multiply_row(activations, panels, &mut sums[0]);
+                } else {
+                    multiplication.add_products(activations, column, padded, start, sums);
+                }
+                for ((row, out), sums) in some.clone().zip(&mut out[some]).zip(sums.iter()) {
+                    let out = &mut out[first..first + count];
+                    let row = first_row + row;
+                    self.epilogue.finish(row, column, &sums[..count], out);
+                }
             }
         }
     }
@@ -91,15 +93,23 @@ impl<K: MicroKernel> Multiplication<'_, K> {
     /// loop over columns and makes vectors of rows, whose parts it then scatters over memory.
     // ANCHOR: start_with_zero_points
     #[inline(always)]
-    fn start_with_zero_points(&self, first: usize, count: usize, sums: &mut [SumRow]) {
+    fn start_with_zero_points(
+        &self,
+        first: usize,
+        count: usize,
+        rows: Range<usize>,
+        sums: &mut [SumRow],
+    ) {
         let weights = self.weights;
         let column_sums = weights.sums_of(first, count);
-        for (sums, zero_point) in sums.iter_mut().zip(self.rows.zero_points()) {
+        let zero_points = &self.rows.zero_points()[rows.clone()];
+        for (sums, zero_point) in sums.iter_mut().zip(zero_points) {
             for (sum, column_sum) in sums.iter_mut().zip(column_sums) {
                 *sum = zero_point.wrapping_mul(*column_sum).wrapping_neg();
             }
         }
-        let rows = self.rows.zero_points().iter().zip(self.rows.row_sums());
+        let row_sums = self.rows.row_sums().get(rows).unwrap_or_default();
+        let rows = zero_points.iter().zip(row_sums);
         for (sums, (zero_point, row_sum)) in sums.iter_mut().zip(rows) {
             let row_sum = row_sum - weights.depth() as i32 * zero_point;
             let zero_points = weights.zero_points_of(first, count);
@@ -110,39 +120,58 @@ impl<K: MicroKernel> Multiplication<'_, K> {
     }
     // ANCHOR_END: start_with_zero_points
 
+    /// Adds the products of the rows from `start` on with the remainders of `count` columns.
     #[inline(always)]
-    fn add_remainders(&self, panel: usize, sums: &mut [SumRow], at: usize) {
+    fn add_remainders(&self, first: usize, count: usize, start: usize, sums: &mut [SumRow]) {
         let remainders = self.weights.remainders();
         if remainders.is_empty() {
             return;
         }
-        match self.rows.strips() {
-            Some((strips, across)) => {
-                let kernel = self.kernel;
-                kernel.add_remainders(strips, across, remainders, panel, sums, at);
-            }
-            None => {
-                let rows = self.rows.bytes().chunks_exact(self.rows.stride().max(1));
-                for (row, sums) in rows.zip(sums) {
-                    let sums = &mut sums[at..at + panel_columns::<K>()];
-                    add_row_remainders(remainders, panel, sums, |depth| row[depth]);
+        for at in (0..count).step_by(panel_columns::<K>()) {
+            let panel = first + at;
+            match self.rows.strips() {
+                Some((strips, across)) => {
+                    let strips = &strips[start / STRIP..];
+                    let kernel = self.kernel;
+                    kernel.add_remainders(strips, across, remainders, panel, sums, at);
+                }
+                None => {
+                    let stride = self.rows.stride().max(1);
+                    let rows = self.rows.bytes().chunks_exact(stride).skip(start);
+                    for (row, sums) in rows.zip(sums.iter_mut()) {
+                        let sums = &mut sums[at..at + panel_columns::<K>()];
+                        add_row_remainders(remainders, panel, sums, |depth| row[depth]);
+                    }
                 }
             }
         }
     }
 
+    /// Adds the products of the rows from `start` on with the weights of `count` columns.
     #[inline(always)]
-    fn add_products(&self, a: &[K::Activation], panel: usize, sums: &mut [SumRow], at: usize) {
-        let stride = self.rows.stride();
-        let blocks = self
-            .weights
-            .panels(panel, panel_columns::<K>())
-            .chunks(CHUNK_GROUPS * K::BLOCKS);
-        for (chunk, blocks) in blocks.enumerate() {
-            let chunk = chunk * CHUNK_GROUPS * DEPTHS;
-            for tile in tiles(self.rows.count(), K::ROWS) {
-                let a = &a[tile.start * stride + chunk..];
-                self.kernel.multiply(a, stride, blocks, &mut sums[tile], at);
+    fn add_products(
+        &self,
+        a: &[K::Activation],
+        first: usize,
+        count: usize,
+        start: usize,
+        sums: &mut [SumRow],
+    ) {
+        let (stride, groups) = (self.rows.stride(), self.weights.depth().div_ceil(DEPTHS));
+        // What is multiplied with one tile only need not stay in a cache.
+        let chunk_groups = match self.rows.count() <= K::ROWS {
+            true => groups.max(1),
+            false => K::CHUNK_GROUPS,
+        };
+        for chunk in (0..groups).step_by(chunk_groups) {
+            let end = groups.min(chunk + chunk_groups);
+            for at in (0..count).step_by(panel_columns::<K>()) {
+                let blocks = self.weights.panels(first + at, panel_columns::<K>());
+                let blocks = &blocks[chunk * K::BLOCKS..end * K::BLOCKS];
+                for tile in tiles(sums.len(), K::ROWS) {
+                    let a = &a[(start + tile.start) * stride + chunk * DEPTHS..];
+                    self.kernel.multiply(a, stride, blocks, &mut sums[tile], at);
+                }
             }
         }
     }

@@ -6,6 +6,8 @@
 //! [`Isa`](crate::Isa).
 
 #[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
+#[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2_wide;
@@ -19,7 +21,7 @@ pub(super) mod dot;
 pub(super) mod neon;
 pub(super) mod portable;
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use super::split::Remainders;
@@ -33,11 +35,33 @@ pub(super) const MAX_STRIPS: usize = 3;
 /// Columns whose sums are held at a time: whole cache lines of a row are finished at once.
 pub(super) const SUMS: usize = 64;
 
-/// The sums of one row, in several panels.
-pub(super) type SumRow = [i32; SUMS];
+/// The sums of one row, in several panels. They begin at a cache line, for no vector of them to lie
+/// in two.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Row<T>(pub(super) [T; SUMS]);
+
+/// Sums of products.
+pub(super) type SumRow = Row<i32>;
 
 /// The same as real numbers.
-pub(super) type RealRow = [f32; SUMS];
+pub(super) type RealRow = Row<f32>;
+
+impl<T> Deref for Row<T> {
+    type Target = [T; SUMS];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Row<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
 
 /// Some depths of a panel of 4-bit weights: Σ (a − z)·w counts steps of its column's scale.
 #[derive(Clone, Copy)]
@@ -106,6 +130,14 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const PACKED_ROWS: usize = Self::PANEL_ROWS;
     /// The width of a panel, in blocks of 16 columns.
     const BLOCKS: usize;
+    /// The most rows that are packed at a time, to stay in the second-level cache.
+    const BLOCK_ROWS: usize = MAX_STRIPS * STRIP;
+    /// The most of them whose sums are held at a time: whole strips.
+    const SUM_ROWS: usize = Self::BLOCK_ROWS;
+    /// Groups of 4 depths that are multiplied at a time: a panel's blocks stay in the first-level cache.
+    const CHUNK_GROUPS: usize = 256;
+    /// What the address of a row is a multiple of.
+    const ROW_ALIGNMENT: usize = 16;
     /// What [`activations`](Self::activations) takes from each unsigned byte.
     const OFFSET: i32 = 0;
     /// An activation, as [`multiply`](Self::multiply) reads it.
@@ -133,6 +165,10 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         sums: &mut [SumRow],
         at: usize,
     );
+
+    /// Is told what will be written soon.
+    #[inline(always)]
+    fn fetch<T>(self, _place: &[T]) {}
 
     /// Unpacks 4-bit weights.
     #[inline(always)]

@@ -1,10 +1,10 @@
 //! A block of rows of activations, in the orders in which kernels read them.
 
 use std::cell::Cell;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use super::activations::Activations;
-use super::kernel::{MicroKernel, RealRow, STRIP, SUMS, SumRow, Task};
+use super::kernel::{MicroKernel, RealRow, Row, STRIP, SUMS, SumRow, Task};
 use super::pack::{Block, COLUMNS, DEPTHS};
 use crate::elementwise;
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub(super) struct Sums {
 impl Sums {
     /// Integer sums for so many rows, unspecified.
     pub(super) fn integers(&mut self, rows: usize) -> &mut [SumRow] {
-        self.integers.resize(rows, [0; SUMS]);
+        self.integers.resize(rows, Row([0; SUMS]));
         &mut self.integers
     }
 
@@ -41,8 +41,8 @@ impl Sums {
         rows: usize,
         blocks: usize,
     ) -> (&mut [SumRow], &mut [RealRow], &mut [Block]) {
-        self.integers.resize(rows, [0; SUMS]);
-        self.reals.resize(rows, [0.0; SUMS]);
+        self.integers.resize(rows, Row([0; SUMS]));
+        self.reals.resize(rows, Row([0.0; SUMS]));
         self.blocks.resize(blocks, Block([0; COLUMNS * DEPTHS]));
         (&mut self.integers, &mut self.reals, &mut self.blocks)
     }
@@ -62,11 +62,53 @@ pub(super) struct Needs {
 /// The part of it that holds a block of rows.
 #[derive(Default)]
 pub(super) struct RowRoom {
-    /// Row by row; each is filled up with zeros to a multiple of 16 bytes, the stride.
-    bytes: Vec<u8>,
+    /// Row by row; each is filled up with zeros to the stride, a multiple of
+    /// [`MicroKernel::ROW_ALIGNMENT`].
+    bytes: Bytes,
     /// For each depth, the bytes of all rows, in as many strips as that takes. Only for the
     /// remainders of more than a few rows.
     strips: Vec<[u8; STRIP]>,
+}
+
+/// Bytes that begin at a cache line.
+#[derive(Default)]
+struct Bytes {
+    room: Vec<u8>,
+    /// How many come before that.
+    start: usize,
+}
+
+impl Bytes {
+    const LINE: usize = 64;
+
+    /// Forgets all, and makes room for up to `most` bytes.
+    fn clear(&mut self, most: usize) {
+        if self.room.capacity() < most + Self::LINE {
+            self.room = Vec::with_capacity(most + Self::LINE);
+        }
+        self.room.clear();
+        self.start = self.room.as_ptr().align_offset(Self::LINE) % Self::LINE;
+        self.resize(0);
+    }
+
+    /// Fills up with zeros, or leaves out what is behind `count` bytes, which there must be room for.
+    fn resize(&mut self, count: usize) {
+        self.room.resize(self.start + count, 0);
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.room[self.start..]
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.room[self.start..]
+    }
 }
 
 thread_local! {
@@ -97,14 +139,15 @@ pub(super) struct PackedRows<'a, K: MicroKernel> {
 }
 
 impl<'a, K: MicroKernel> PackedRows<'a, K> {
-    /// Room for rows of a depth.
-    pub(super) fn new(kernel: K, needs: Needs, room: &'a mut RowRoom) -> Self {
-        room.bytes.clear();
+    /// Room for up to `most` rows of a depth at a time.
+    pub(super) fn new(kernel: K, needs: Needs, most: usize, room: &'a mut RowRoom) -> Self {
+        let stride = stride_for(needs.depth, K::ROW_ALIGNMENT);
+        room.bytes.clear(most.next_multiple_of(STRIP) * stride);
         Self {
             kernel,
             needs,
             room,
-            stride: stride_for(needs.depth),
+            stride,
             zero_points: Vec::new(),
             row_sums: Vec::new(),
         }
@@ -120,7 +163,7 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         rows: Range<usize>,
         quantizer: elementwise::Kernel,
     ) -> Result<()> {
-        self.room.bytes.resize(rows.len() * self.stride, 0);
+        self.room.bytes.resize(rows.len() * self.stride);
         let bytes = &mut self.room.bytes;
         activations.write_rows(rows.clone(), self.stride, quantizer, bytes)?;
         self.zero_points.clear();
@@ -168,7 +211,7 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
     fn arrange_strips(&mut self) {
         let (count, stride) = (self.count(), self.stride);
         let across = count.div_ceil(STRIP);
-        self.room.bytes.resize(across * STRIP * stride, 0);
+        self.room.bytes.resize(across * STRIP * stride);
         let depth = self.needs.depth.next_multiple_of(16);
         self.room.strips.resize(across * depth, [0; STRIP]);
         for (half, rows) in self.room.bytes.chunks_exact(16 * stride).enumerate() {
@@ -180,15 +223,15 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
                 }
             }
         }
-        self.room.bytes.truncate(count * stride);
+        self.room.bytes.resize(count * stride);
     }
 }
 
-/// The bytes from one row to the next: a multiple of 16, and not of 1024, lest rows of a tile fall on
+/// The bytes from one row to the next: a multiple of `alignment`, and not of 1024, lest rows of a tile fall on
 /// the same cache sets. At least 15 bytes more than the depth, for a group of weights may begin at
 /// any depth and is read up to 16 depths at a time.
-fn stride_for(depth: usize) -> usize {
-    match (depth + 15).next_multiple_of(16) {
+fn stride_for(depth: usize, alignment: usize) -> usize {
+    match (depth + 15).next_multiple_of(alignment) {
         _ if depth == 0 => 0,
         stride if stride % 1024 == 0 => stride + 64,
         stride => stride,

@@ -19,6 +19,7 @@ const SHAPES: [&str; 5] = [
 const ONE_ROW: &str = "1x4096x4096";
 const US: &str = "fewer-bits";
 const US_AVX2: &str = "fewer-bits (avx2)";
+const US_VNNI: &str = "fewer-bits (avx512vnni)";
 
 /// The instruction set of the rows named "fewer-bits".
 fn isa() -> Isa {
@@ -105,9 +106,7 @@ pub fn int8(board: &Board) -> String {
     for shape in SHAPES {
         let row = |op, who| board.row(op, shape, 1, who);
         let own = row("gemm_u8i8", US);
-        let peer = board.rows.iter().find(|r| {
-            r.op == "gemm_u8i8" && r.shape == shape && r.threads == 1 && r.who.starts_with("rten")
-        });
+        let peer = peer(board, shape);
         text += &format!(
             "| {} | **{}** | {} | {} | {}{} | {} |\n",
             shape.replace('x', "×"),
@@ -141,6 +140,31 @@ pub fn avx2(board: &Board) -> String {
         );
     }
     text + "\nGOP/s on one thread, avx2." + &machine(board)
+}
+
+/// AMX beside the instructions that a CPU with AMX has, too; nothing on others.
+pub fn amx(board: &Board) -> Option<String> {
+    if isa() != Isa::Amx {
+        return None;
+    }
+    let mut text =
+        "| M×K×N | AMX | of its limit | AVX-512 VNNI | AVX2 | rten-gemm | fastest f32 |\n\
+                    |:--|--:|--:|--:|--:|--:|--:|\n"
+            .to_owned();
+    for shape in SHAPES {
+        let row = |who| board.row("gemm_u8i8", shape, 1, who);
+        text += &format!(
+            "| {} | **{}** | {} | {} | {} | {} | {} |\n",
+            shape.replace('x', "×"),
+            gops(row(US)),
+            share(board, row(US)),
+            gops(row(US_VNNI)),
+            gops(row(US_AVX2)),
+            gops(peer(board, shape)),
+            fastest_f32(board, shape),
+        );
+    }
+    Some(text + "\nGOP/s on one thread." + &machine(board))
 }
 
 pub fn more(board: &Board) -> String {
@@ -218,6 +242,12 @@ pub fn threads(board: &Board) -> String {
         }
     }
     text + "\nGOP/s, u8 × i8." + &machine(board)
+}
+
+fn peer<'a>(board: &'a Board, shape: &str) -> Option<&'a Row> {
+    board.rows.iter().find(|r| {
+        r.op == "gemm_u8i8" && r.shape == shape && r.threads == 1 && r.who.starts_with("rten")
+    })
 }
 
 fn fastest<'a>(board: &'a Board, shape: &str) -> Option<&'a Row> {

@@ -35,6 +35,7 @@ pub fn figure(board: &Board) -> Result<String, Box<dyn Error>> {
     let read = board.limit(Kind::Read).ok_or("reading was measured")?;
     let mut roofs: Vec<(&str, f64, RGBColor)> = Vec::new();
     let kinds = [
+        (Kind::Int8(Isa::Amx), "AMX", BLUE),
         (Kind::Int8(Isa::Avx512Vnni), "AVX-512 VNNI", BLUE),
         (Kind::Int8(Isa::AvxVnni), "AVX-VNNI", BLUE),
         (Kind::Int8(Isa::NeonDotprod), "dot product", BLUE),

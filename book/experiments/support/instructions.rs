@@ -36,6 +36,28 @@ pub fn vpdpbusd(sums: [i32; 8], a: [u8; 32], w: [i8; 32]) -> [i32; 8] {
 }
 // ANCHOR_END: vpdpbusd
 
+/// A tile of sums.
+pub type Sums = [[i32; 16]; 16];
+
+/// 16 × 64 bytes u8 by 64 × 16 i8, fours added to each of 16 × 16 sums, in 32 bits. Line g of the
+/// weights holds four depths, 4g and following, of each of 16 columns.
+// ANCHOR: tdpbusd
+pub fn tdpbusd(sums: Sums, a: [[u8; 64]; 16], w: [[i8; 64]; 16]) -> Sums {
+    from_fn(|row| {
+        from_fn(|column| {
+            let product = |group: usize, i: usize| {
+                i32::from(a[row][4 * group + i]) * i32::from(w[group][4 * column + i])
+            };
+            let add = |sum: i32, group| {
+                let four: i32 = (0..4).map(|i| product(group, i)).sum();
+                sum.wrapping_add(four)
+            };
+            (0..16).fold(sums[row][column], add)
+        })
+    })
+}
+// ANCHOR_END: tdpbusd
+
 /// Σ a·w as a kernel computes it that uses the fast byte multiply and looks away.
 // ANCHOR: dot_bare
 pub fn dot_bare(a: &[u8], w: &[i8]) -> i32 {

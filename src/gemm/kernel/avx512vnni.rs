@@ -333,7 +333,7 @@ fn load_sums(row: &SumRow, at: usize) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_integers(sixteen: &[i32]) -> __m512i {
+pub(super) fn load_integers(sixteen: &[i32]) -> __m512i {
     assert!(sixteen.len() >= COLUMNS);
     // SAFETY: 16 readable numbers of 32 bits, 64 bytes.
     unsafe { _mm512_loadu_si512(sixteen.as_ptr().cast()) }
@@ -341,7 +341,7 @@ fn load_integers(sixteen: &[i32]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_reals(reals: __m512, sixteen: &mut [f32]) {
+pub(super) fn store_reals(reals: __m512, sixteen: &mut [f32]) {
     assert!(sixteen.len() >= COLUMNS);
     // SAFETY: 16 writable numbers of 32 bits, 64 bytes.
     unsafe { _mm512_storeu_ps(sixteen.as_mut_ptr(), reals) }
@@ -349,7 +349,7 @@ fn store_reals(reals: __m512, sixteen: &mut [f32]) {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_reals(sixteen: &[f32]) -> __m512 {
+pub(super) fn load_reals(sixteen: &[f32]) -> __m512 {
     assert!(sixteen.len() >= COLUMNS);
     // SAFETY: 16 readable numbers of 32 bits, 64 bytes.
     unsafe { _mm512_loadu_ps(sixteen.as_ptr()) }

@@ -231,7 +231,7 @@ mod x86 {
 #[test]
 fn the_model_of_sdot_is_the_instruction() {
     use super::DotProduct;
-    use crate::gemm::kernel::{SUMS, neon::NeonDotprod};
+    use crate::gemm::kernel::{Row, SUMS, neon::NeonDotprod};
     use crate::gemm::pack::Block;
 
     let Some(neon) = NeonDotprod::detect() else {
@@ -239,7 +239,7 @@ fn the_model_of_sdot_is_the_instruction() {
         return;
     };
     for (sums, a, w) in operands::<4>() {
-        let (mut row, mut block) = ([0; SUMS], Block([0; 64]));
+        let (mut row, mut block) = (Row([0; SUMS]), Block([0; 64]));
         row[..4].copy_from_slice(&sums);
         block.0[..16].copy_from_slice(w.as_flattened());
         let vectors = (

@@ -1,0 +1,51 @@
+//! Whether AMX may be used: the CPU has it, and the operating system allows it.
+//!
+//! Tiles are 8 KiB more that a thread has to keep when another one gets its core, so Linux gives them
+//! only to programs that ask (its documentation, `arch/x86/xstate`). Other systems are not asked.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// Asks once for the whole process.
+pub(super) fn detect() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| cpu_multiplies_tiles_of_bytes() && ask_for_tiles())
+}
+
+/// Whether the bits of AMX-TILE and AMX-INT8 are set in leaf 7 of `cpuid`. (When
+/// `is_x86_feature_detected!` knows them on stable Rust, it will say it.)
+fn cpu_multiplies_tiles_of_bytes() -> bool {
+    const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    #[allow(unused_unsafe)] // since Rust 1.94
+    // SAFETY: every x86-64 CPU has `cpuid`; of a leaf it lacks, its answer is 0 or means nothing
+    // worse, and so the highest leaf is asked for first.
+    let found = unsafe {
+        use std::arch::x86_64::{__cpuid, __cpuid_count};
+        match __cpuid(0).eax {
+            0..7 => 0,
+            _ => __cpuid_count(7, 0).edx,
+        }
+    };
+    found & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8
+}
+
+#[cfg(target_os = "linux")]
+fn ask_for_tiles() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: the call takes two numbers, touches no memory of ours, and grants or refuses.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_arch_prctl,
+            ARCH_REQ_XCOMP_PERM,
+            XFEATURE_XTILEDATA,
+        )
+    };
+    answer == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_tiles() -> bool {
+    false
+}
