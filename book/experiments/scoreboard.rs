@@ -1,7 +1,7 @@
 //! The scoreboard: this crate, its peers and the machine's own limits, measured in turns.
 //!
 //! Every round measures each row for a few milliseconds, so that whatever else the machine does
-//! meets all of them alike; a row's time is the median of all its calls. On Linux, time
+//! meets all of them alike; a row's time is the median of all its calls but the first of each turn. On Linux, time
 //! in which something else had the core is not counted for one thread; for two it cannot be told.
 //! Before it is timed, each result is compared with the right one. Takes about a minute and a half.
 //!

@@ -83,6 +83,7 @@ impl Epilogue for Dequantize<'_> {
         while at < out.len() {
             let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
             at += match out.len() {
+                64.. => self.write_reals::<64>(row_scale, column, sums, out),
                 16.. => self.write_reals::<16>(row_scale, column, sums, out),
                 8.. => self.write_reals::<8>(row_scale, column, sums, out),
                 _ => self.write_reals::<1>(row_scale, column, sums, out),

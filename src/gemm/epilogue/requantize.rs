@@ -174,6 +174,7 @@ impl<T: Code + Send + Sync, M: Multiplier> Epilogue for Requantize<T, M> {
         while at < out.len() {
             let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
             at += match out.len() {
+                64.. => self.write_codes::<64>(column, sums, out),
                 16.. => self.write_codes::<16>(column, sums, out),
                 8.. => self.write_codes::<8>(column, sums, out),
                 _ => self.write_codes::<1>(column, sums, out),
