@@ -164,7 +164,18 @@ pub fn amx(board: &Board) -> Option<String> {
             fastest_f32(board, shape),
         );
     }
-    Some(text + "\nGOP/s on one thread." + &machine(board))
+    text += "\nGOP/s on one thread.";
+    let limits = [Kind::Int4Avx512Vnni, Kind::Int8(Isa::Avx512Vnni)].map(|k| board.limit(k));
+    let w4a8 = [US, US_VNNI].map(|who| board.row("gemm_w4a8", "1024x1024x1024", 1, who));
+    if let ([Some(four), Some(eight)], [tiles, vnni]) = (limits, w4a8) {
+        text += &format!(
+            " With 4-bit weights in groups of 64, 1024×1024×1024 reaches {} by tiles and {} by VNNI. \
+             The limit of `vpdpbusd` is {eight:.0}, and {four:.0} with what each group needs at its end.",
+            gops(tiles),
+            gops(vnni),
+        );
+    }
+    Some(text + "\n" + &machine(board))
 }
 
 pub fn more(board: &Board) -> String {
