@@ -144,6 +144,11 @@ pub struct Features {
 
 impl Features {
     /// What this CPU has.
+    ///
+    /// On a CPU with AMX, the first call asks Linux to allow tiles to this process. Linux refuses where
+    /// a thread has an alternate signal stack with no room for them; once it has agreed, it refuses
+    /// to install such a stack. (`AT_MINSIGSTKSZ` says how large one has to be, and the standard
+    /// library's are.)
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
