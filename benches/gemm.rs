@@ -86,7 +86,7 @@ fn products(criterion: &mut Criterion, name: &str, shapes: &[Shape]) {
             for (index, kernel) in ours::kernels().unwrap().into_iter().enumerate() {
                 let packed = PackedWeights::new(kernel, operands.b.view()).unwrap();
                 let who = ours::name(index, kernel.isa()) + suffix;
-                let contender = ours::int8(who, &operands.a, vec![packed]);
+                let contender = ours::int8(who, &operands.a, &Arc::new(vec![packed]));
                 bench(&mut group, shape, contender, right);
             }
             let mut rten = peers::int8(&operands.a, &Arc::new(vec![operands.b.clone()]));
@@ -94,7 +94,7 @@ fn products(criterion: &mut Criterion, name: &str, shapes: &[Shape]) {
             bench(&mut group, shape, rten, right);
         }
         let real = RealOperands::new(shape);
-        for mut peer in peers::float(&real.a, &Arc::new(vec![real.b.clone()]), 1) {
+        for mut peer in peers::float(&real.a, std::slice::from_ref(&real.b), 1) {
             peer.who += " f32";
             bench(&mut group, shape, peer, |out| real.accepts(out));
         }
@@ -126,7 +126,7 @@ fn w4(criterion: &mut Criterion) {
             let (codes, scales) = (operands.codes.view(), operands.scales.view());
             let packed = PackedWeights4::new(kernel, codes, scales, Operands4::GROUP).unwrap();
             let who = ours::name(index, kernel.isa());
-            let contender = ours::int4(who, &operands.a, vec![packed]);
+            let contender = ours::int4(who, &operands.a, &Arc::new(vec![packed]));
             bench(&mut group, shape, contender, |out| out == operands.product);
         }
     }
@@ -161,7 +161,7 @@ fn epilogue(criterion: &mut Criterion) {
     for kernel in ours::kernels().unwrap() {
         let packed = PackedWeights::new(kernel, operands.b.view()).unwrap();
         let name = |what: &str| format!("{what}, {}", kernel.isa());
-        let sums = ours::int8(name("sums"), &operands.a, vec![packed.clone()]);
+        let sums = ours::int8(name("sums"), &operands.a, &Arc::new(vec![packed.clone()]));
         bench(&mut group, LINEAR, sums, |out| out == operands.sums);
         requantized::<f32>(&mut group, &operands, &packed, name("u8, f32 multiplier"));
         requantized::<FixedPoint>(&mut group, &operands, &packed, name("u8, fixed point"));

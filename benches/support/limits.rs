@@ -2,10 +2,9 @@
 //!
 //! Arithmetic is measured as a chain of the instructions that a kernel's inner loop consists of,
 //! with all operands in registers: 12 sums, so that no instruction waits for the one before. No
-//! kernel can be faster than its chain. Memory is measured over a buffer larger than the caches.
+//! kernel can be faster than its chain. Memory is measured as products of one row read it.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use fewer_bits::Isa;
 use fewer_bits::isa::Features;
@@ -24,9 +23,10 @@ pub enum Kind {
     Int16Avx2,
     /// f32 multiply-adds, in 128 (NEON), 256 or 512 bits.
     F32(u32),
-    /// Bytes read, out of memory.
+    /// Bytes read, out of memory: 16 MiB a call, out of 128 MiB in turn. So large are a 4096 × 4096
+    /// layer in 8 bits and its copies, which the scoreboard multiplies in turn.
     Read,
-    /// Bytes read out of 16 MiB, again and again: the size of a 4096 × 4096 layer in 8 bits.
+    /// Bytes read out of the same 16 MiB, again and again.
     ReadAgain,
     /// Bytes read and written, by a plain or a streaming copy.
     Copy,
@@ -45,7 +45,7 @@ impl Kind {
             Self::F32(512) => "f32, vfmadd231ps on 16 numbers",
             Self::F32(256) => "f32, vfmadd231ps on 8 numbers",
             Self::F32(_) => "f32, fmla",
-            Self::Read => "read, 256 MiB",
+            Self::Read => "read, 16 MiB out of 128 in turn",
             Self::ReadAgain => "read, 16 MiB again and again",
             Self::Copy => "copy, 64 MiB (read and written)",
         }
@@ -68,20 +68,26 @@ pub struct Limit {
     pub run: Box<dyn FnMut() + Send>,
 }
 
+/// What one call that measures reading reads: 16 MiB.
+const READ_FLOATS: usize = 4 << 20;
+
 /// All limits that can be measured on this machine. Where there are several ways to reach one, each
 /// is an entry, and the fastest counts.
 pub fn all() -> Vec<Limit> {
     let mut all = arithmetic();
-    for (kind, bytes) in [(Kind::Read, 256 << 20), (Kind::ReadAgain, 16 << 20)] {
-        let x = Arc::new(vec![1.0f32; bytes / 4]);
+    for (kind, parts) in [(Kind::Read, 8), (Kind::ReadAgain, 1)] {
         for how in [read, read_eight_streams, read_two_streams] {
-            let x = x.clone();
+            // Each has its own, for none to find in a cache what another one left there.
+            let x = vec![1.0f32; parts * READ_FLOATS];
+            let mut turn = 0;
+            let run = move || {
+                black_box(how(black_box(&x[turn * READ_FLOATS..][..READ_FLOATS])));
+                turn = (turn + 1) % parts;
+            };
             all.push(Limit {
                 kind,
-                work: bytes as f64,
-                run: Box::new(move || {
-                    black_box(how(black_box(&x)));
-                }),
+                work: size_of::<[f32; READ_FLOATS]>() as f64,
+                run: Box::new(run),
             });
         }
     }

@@ -32,8 +32,8 @@ pub fn name(index: usize, isa: Isa) -> String {
 }
 
 /// The sums, with each of `weights` in turn.
-pub fn int8(who: String, a: &Arc<Array2<u8>>, weights: Vec<PackedWeights>) -> Contender<i32> {
-    let a = a.clone();
+pub fn int8(who: String, a: &Arc<Array2<u8>>, weights: &Arc<Vec<PackedWeights>>) -> Contender<i32> {
+    let (a, weights) = (a.clone(), weights.clone());
     let mut turns = (0..weights.len()).cycle();
     Contender::new(who, move |out| {
         let weights = &weights[turns.next().unwrap()];
@@ -78,8 +78,12 @@ pub fn linear(
 }
 
 /// 8-bit activations by 4-bit weights, in f32, with each of `weights` in turn.
-pub fn int4(who: String, a: &Arc<Array2<u8>>, weights: Vec<PackedWeights4>) -> Contender<f32> {
-    let a = a.clone();
+pub fn int4(
+    who: String,
+    a: &Arc<Array2<u8>>,
+    weights: &Arc<Vec<PackedWeights4>>,
+) -> Contender<f32> {
+    let (a, weights) = (a.clone(), weights.clone());
     let mut turns = (0..weights.len()).cycle();
     Contender::new(who, move |out| {
         let weights = &weights[turns.next().unwrap()];

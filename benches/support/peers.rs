@@ -12,35 +12,28 @@ use rten_tensor::NdTensorView;
 use super::Contender;
 
 /// The f32 products of \[M, K\] by each of `weights` in turn, all \[K, N\] and in standard layout.
-pub fn float(
-    a: &Arc<Array2<f32>>,
-    weights: &Arc<Vec<Array2<f32>>>,
-    threads: usize,
-) -> Vec<Contender<f32>> {
+/// Each contender has copies of its own, and finds none in a cache because another one read them.
+pub fn float(a: &Arc<Array2<f32>>, weights: &[Array2<f32>], threads: usize) -> Vec<Contender<f32>> {
     let mut all = vec![
-        with_gemm(a.clone(), weights.clone(), threads),
-        with_faer(a.clone(), weights.clone(), threads),
-        with_rten(a.clone(), weights.clone()),
+        with_gemm(a.clone(), weights.to_vec(), threads),
+        with_faer(a.clone(), weights.to_vec(), threads),
+        with_rten(a.clone(), weights.to_vec()),
     ];
     if threads == 1 {
-        all.push(with_matrixmultiply(a.clone(), weights.clone()));
+        all.push(with_matrixmultiply(a.clone(), weights.to_vec()));
     }
     all
 }
 
 /// matrixmultiply, which ndarray's `dot` calls (and for one row its own loop).
-fn with_matrixmultiply(a: Arc<Array2<f32>>, weights: Arc<Vec<Array2<f32>>>) -> Contender<f32> {
+fn with_matrixmultiply(a: Arc<Array2<f32>>, weights: Vec<Array2<f32>>) -> Contender<f32> {
     let mut turns = (0..weights.len()).cycle();
     Contender::new("matrixmultiply", move |out| {
         by_matrixmultiply(&a, &weights[turns.next().unwrap()], out);
     })
 }
 
-fn with_gemm(
-    a: Arc<Array2<f32>>,
-    weights: Arc<Vec<Array2<f32>>>,
-    threads: usize,
-) -> Contender<f32> {
+fn with_gemm(a: Arc<Array2<f32>>, weights: Vec<Array2<f32>>, threads: usize) -> Contender<f32> {
     let parallelism = match threads {
         1 => Parallelism::None,
         _ => Parallelism::Rayon(threads),
@@ -89,11 +82,7 @@ pub fn by_gemm(a: &Array2<f32>, b: &Array2<f32>, out: &mut [f32], parallelism: P
     }
 }
 
-fn with_faer(
-    a: Arc<Array2<f32>>,
-    weights: Arc<Vec<Array2<f32>>>,
-    threads: usize,
-) -> Contender<f32> {
+fn with_faer(a: Arc<Array2<f32>>, weights: Vec<Array2<f32>>, threads: usize) -> Contender<f32> {
     let par = match threads {
         1 => Par::Seq,
         _ => Par::rayon(threads),
@@ -114,7 +103,7 @@ fn with_faer(
 }
 
 /// rten-gemm, with weights packed beforehand; for one row it is faster with plain ones.
-fn with_rten(a: Arc<Array2<f32>>, weights: Arc<Vec<Array2<f32>>>) -> Contender<f32> {
+fn with_rten(a: Arc<Array2<f32>>, weights: Vec<Array2<f32>>) -> Contender<f32> {
     let packed: Vec<_> = weights
         .iter()
         .filter(|_| a.nrows() > 1)

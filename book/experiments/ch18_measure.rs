@@ -8,11 +8,13 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fewer_bits::gemm::epilogue::Sums;
 use fewer_bits::gemm::{Activations, Kernel, PackedWeights};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::clock::{Run, Time, in_turns, median, time};
+use rayon::ThreadPoolBuilder;
+use support::clock::{Run, Time, in_turns, median, time, waited};
 use support::figure::{self, *};
 use support::{Evidence, Outcome};
 
@@ -39,6 +41,7 @@ pub fn run(evidence: &mut Evidence) -> Outcome {
     evidence.timing("ch18_same_twice.svg", || ways_figure(measured()?))?;
     evidence.timing("ch18_unused.md", unused)?;
     evidence.timing("ch18_first_call.md", first_call)?;
+    evidence.timing("ch18_woken.md", woken)?;
     evidence.timing("ch18_clock.md", clock)
 }
 
@@ -75,7 +78,7 @@ impl Work {
 fn same_twice() -> Result<Vec<Way>> {
     let (work, stop) = (Work::new()?, AtomicBool::new(false));
     let cores = std::thread::available_parallelism()?.get();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
     std::thread::scope(|scope| {
         for seed in 0..cores {
             let stop = &stop;
@@ -254,7 +257,7 @@ fn first_call() -> Result<String> {
     let (mut firsts, mut laters) = (Vec::new(), Vec::new());
     for _ in 0..15 {
         // A thread of its own, with memory that nothing has touched.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
         let times: Vec<f64> =
             pool.install(|| (0..20).map(|_| time(&mut || work.run()).on_cpu).collect());
         firsts.push(times[0]);
@@ -264,6 +267,67 @@ fn first_call() -> Result<String> {
     Ok(format!(
         "The first product of a new thread takes {first:.0} µs, later ones {later:.0} µs, on a shared {}.\n",
         support::machine()
+    ))
+}
+
+/// How much faster two threads are than one, after they have slept, and for how long one of
+/// them waits for a core.
+fn woken() -> Result<String> {
+    const ROUNDS: usize = 15;
+    const MILLISECONDS: [u64; 6] = [0, 20, 40, 60, 100, 300];
+    let Work { a, weights } = Work::new()?;
+    let a = ndarray::concatenate(Axis(0), &[a.view(); 4])?;
+    let mut out = Array2::zeros((a.nrows(), weights.columns()));
+    let mut call = || -> fewer_bits::Result<f64> {
+        let start = Instant::now();
+        weights.multiply(&Activations::u8(a.view(), 0), &Sums, out.view_mut())?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build();
+    let (one, two) = (pool(1)?, pool(2)?);
+    let waits = || rayon::broadcast(|_| waited());
+    let mut slices = vec![Vec::new(); MILLISECONDS.len() - 1];
+    for _ in 0..ROUNDS {
+        let calls = || {
+            (0..199)
+                .map(|_| call())
+                .collect::<fewer_bits::Result<Vec<_>>>()
+        };
+        let alone = median(one.install(calls)?);
+        two.install(|| -> fewer_bits::Result<()> {
+            let start = Instant::now();
+            for (end, rounds) in MILLISECONDS[1..].iter().zip(&mut slices) {
+                let (end, before, clock) = (Duration::from_millis(*end), waits(), Instant::now());
+                let mut times = Vec::new();
+                while start.elapsed() < end {
+                    times.push(call()?);
+                }
+                let waits = waits().into_iter().zip(before);
+                let waits = waits.map(|(after, before)| after.saturating_sub(before));
+                let longest = waits.max().unwrap_or_default().as_secs_f64();
+                let waiting = longest / clock.elapsed().as_secs_f64();
+                rounds.push((alone / median(times), waiting));
+            }
+            Ok(())
+        })?;
+    }
+    let mut table = String::from(
+        "| since they were woken | faster by | in the worst round | one waited there |\n|:--|--:|--:|--:|\n",
+    );
+    for (slice, rounds) in MILLISECONDS.windows(2).zip(slices) {
+        let middle = median(rounds.iter().map(|(faster, _)| *faster));
+        let worst = rounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+        let (worst, waiting) = worst.ok_or("there were rounds")?;
+        let (from, to, waiting) = (slice[0], slice[1], 100.0 * waiting);
+        table += &format!(
+            "| {from} to {to} ms | {middle:.2} × | {worst:.2} × | {waiting:.0} % of the time |\n"
+        );
+    }
+    Ok(format!(
+        "{table}\nTwo threads beside one, medians of {ROUNDS} rounds, on {} processors of a shared {}, products with {}.\n",
+        std::thread::available_parallelism()?,
+        support::machine(),
+        Kernel::best().isa()
     ))
 }
 
@@ -290,7 +354,7 @@ fn clock() -> Result<String> {
     }
     const TIMES: usize = 200;
     let (work, stop) = (Work::new()?, AtomicBool::new(false));
-    let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let pool = || ThreadPoolBuilder::new().num_threads(1).build();
     let (mut alone, mut after, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     pool()?.install(|| {
         for _ in 0..TIMES {

@@ -12,6 +12,9 @@ const TIME: Duration = Duration::from_secs(60);
 const LEAST_ROUNDS: usize = 3;
 /// In a round, a row is called again until it has taken so long.
 const TURN: Duration = Duration::from_millis(4);
+/// Several threads work for so long before they are measured. They have slept, and Linux at first
+/// wakes all of them on one core (chapter 18).
+const AWAKEN: Duration = Duration::from_millis(200);
 
 /// What was measured.
 pub struct Board {
@@ -40,7 +43,12 @@ impl Board {
                     for (limit, seconds) in limits.iter_mut().filter(|_| *threads == 1) {
                         turn(&mut limit.run, 1, seconds);
                     }
-                    for row in rows.iter_mut().filter(|row| row.threads == *threads) {
+                    let mut rows: Vec<_> = rows.iter_mut().collect();
+                    rows.retain(|row| row.threads == *threads);
+                    if let (2.., Some(first)) = (*threads, rows.first_mut()) {
+                        awaken(&mut first.run);
+                    }
+                    for row in rows {
                         turn(&mut row.run, row.threads, &mut row.seconds);
                     }
                     if *threads == 1 {
@@ -119,6 +127,13 @@ fn turn(run: &mut dyn FnMut(), threads: usize, seconds: &mut Vec<f64>) {
         if start.elapsed() > TURN {
             break;
         }
+    }
+}
+
+fn awaken(run: &mut dyn FnMut()) {
+    let start = Instant::now();
+    while start.elapsed() < AWAKEN {
+        run();
     }
 }
 

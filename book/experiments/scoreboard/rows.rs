@@ -23,8 +23,8 @@ const ONE_ROW: Shape = Shape(1, 4096, 4096);
 const LINEAR: Shape = Shape(128, 384, 1536);
 /// Elements of the element-wise operations: more than the caches hold.
 const ELEMENTS: usize = 16 << 20;
-/// The weights of one row's products take turns, so that they come out of memory as those of a
-/// network do: as many copies as fill so many bytes.
+/// What is to come out of memory takes turns, as the weights of a network do: as many copies as fill
+/// so many bytes.
 const COLD_BYTES: usize = 128 << 20;
 
 /// One line of the scoreboard.
@@ -136,13 +136,12 @@ impl Builder {
         operands: &Operands,
         threads: &[usize],
     ) -> Result<(), Box<dyn Error>> {
-        let best = self.kernels[0].isa();
         for (index, kernel) in self.kernels.clone().into_iter().enumerate() {
             let packed = PackedWeights::new(kernel, operands.b.view())?;
+            let weights = Arc::new(vec![packed; contest.copies()]);
             for &threads in threads {
                 let who = ours::name(index, kernel.isa());
-                let weights = vec![packed.clone(); contest.copies()];
-                let contender = ours::int8(who, &operands.a, weights);
+                let contender = ours::int8(who, &operands.a, &weights);
                 self.add_int8(contest, threads, contender, operands, Some(kernel.isa()))?;
             }
         }
@@ -153,7 +152,6 @@ impl Builder {
             contender.who += if exact { "" } else { " (saturates)" };
             self.add_int8(contest, threads, contender, operands, None)?;
         }
-        let _ = best;
         Ok(())
     }
 
@@ -195,7 +193,7 @@ impl Builder {
             bytes_of_a_weight: 4,
             cold: shape.0 == 1,
         };
-        let weights = Arc::new(vec![operands.b.clone(); contest.copies()]);
+        let weights = vec![operands.b.clone(); contest.copies()];
         let limit = if shape.0 == 1 {
             Kind::Read
         } else {
@@ -229,9 +227,11 @@ impl Builder {
                 true => COLD_BYTES.div_ceil(packed.bytes()),
                 false => 1,
             };
+            let bytes = packed.bytes();
+            let weights = Arc::new(vec![packed; copies]);
             for threads in [1, 2] {
                 let who = ours::name(index, kernel.isa());
-                let contender = ours::int4(who, &int4.a, vec![packed.clone(); copies]);
+                let contender = ours::int4(who, &int4.a, &weights);
                 let limit = match contest.cold {
                     true => Kind::Read,
                     false => Kind::Int8(kernel.isa()),
@@ -249,7 +249,7 @@ impl Builder {
                 )?;
                 if let Some(row) = self.rows.last_mut() {
                     let Shape(m, k, n) = contest.shape;
-                    row.bytes = (m * k + packed.bytes() + 4 * m * n) as f64;
+                    row.bytes = (m * k + bytes + 4 * m * n) as f64;
                 }
             }
         }
@@ -308,15 +308,18 @@ impl Builder {
         let ends = x
             .iter()
             .fold((0f32, 0f32), |(lo, hi), &x| (lo.min(x), hi.max(x)));
-        let (x2, x3, codes2) = (x.clone(), x.clone(), codes.clone());
+        let inputs = vec![x.to_vec(); COLD_BYTES / size_of_val(&x[..])];
+        let mut turns = (0..inputs.len()).cycle();
+        let codes2 = codes.clone();
         self.add_elementwise("quantize", 5, &codes, move |out| {
-            kernel.quantize(pair, &x2, out).unwrap();
+            kernel.quantize(pair, &x, out).unwrap();
         })?;
         self.add_elementwise("dequantize", 5, &values, move |out| {
             kernel.dequantize(pair, &codes2, out).unwrap();
         })?;
         self.add_elementwise("min_max", 4, &[ends], move |out| {
-            out[0] = kernel.min_max(&x3).unwrap();
+            let x = &inputs[turns.next().unwrap()];
+            out[0] = kernel.min_max(x).unwrap();
         })
     }
 
