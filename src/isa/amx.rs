@@ -4,6 +4,7 @@
 //! only to programs that ask (its documentation, `arch/x86/xstate`). Other systems are not asked.
 #![allow(unsafe_code)]
 
+use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::OnceLock;
 
 /// Asks once for the whole process.
@@ -17,15 +18,10 @@ pub(super) fn detect() -> bool {
 fn cpu_multiplies_tiles_of_bytes() -> bool {
     const AMX_TILE: u32 = 1 << 24;
     const AMX_INT8: u32 = 1 << 25;
-    #[allow(unused_unsafe)] // since Rust 1.94
-    // SAFETY: every x86-64 CPU has `cpuid`; of a leaf it lacks, its answer is 0 or means nothing
-    // worse, and so the highest leaf is asked for first.
-    let found = unsafe {
-        use std::arch::x86_64::{__cpuid, __cpuid_count};
-        match __cpuid(0).eax {
-            0..7 => 0,
-            _ => __cpuid_count(7, 0).edx,
-        }
+    // Of a leaf that it lacks, a CPU may answer anything: the highest one is asked for first.
+    let found = match __cpuid(0).eax {
+        0..7 => 0,
+        _ => __cpuid_count(7, 0).edx,
     };
     found & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8
 }

@@ -39,14 +39,11 @@ pub(super) fn load(x: &[f32; BLOCK]) -> [__m256; 4] {
 /// were the fastest, a quarter faster than none.)
 #[inline]
 #[target_feature(enable = "avx2")]
-#[allow(unused_unsafe)] // newer compilers know that a prefetch is safe
 pub(super) fn prefetch(x: &[f32; BLOCK]) {
     let ahead = x.as_ptr().cast::<i8>().wrapping_add(2048);
-    // SAFETY: a prefetch is a hint. It neither faults nor changes anything, whatever the address.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(ahead);
-        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
-    }
+    // A hint: it neither faults nor changes anything, whatever the address.
+    _mm_prefetch::<_MM_HINT_T0>(ahead);
+    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
 }
 
 /// The 32 codes of a block as 32-bit integers.

@@ -264,13 +264,11 @@ fn multiply_groups<const R: usize, W: Weights>(
 /// Asks for the cache line that will be read some thousand bytes later.
 #[inline]
 #[target_feature(enable = "avx2")]
-#[allow(unused_unsafe)] // newer compilers take it for safe
 pub(super) fn fetch_ahead<T>(now: *const T) {
     const AHEAD: usize = 4096;
     let later = now.wrapping_byte_add(AHEAD).cast();
-    // SAFETY: a prefetch is a hint. It reads nothing that the program could see, and any address
-    // will do.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(later) };
+    // A hint: it reads nothing that the program could see, and any address will do.
+    _mm_prefetch::<_MM_HINT_T0>(later);
 }
 
 /// So many pairs of products with 4-bit weights fit 16 bits: 255·8·16 = 32 640.
