@@ -100,14 +100,15 @@ macro_rules! with_micro_kernel {
 use with_micro_kernel;
 
 impl Kernel {
-    /// The fastest kernel of this CPU, or the one that [`Isa::wanted`] names.
+    /// The fastest kernel of this CPU, or the one that [`Isa::wanted`] names. If none is named and the CPU
+    /// has AMX, this asks Linux for tiles: see [`Features::detect`].
     pub fn best() -> Self {
         let wanted = Isa::wanted().and_then(Self::new);
         let best = wanted.or_else(|| Self::new(Isa::best_for(Features::detect())));
         best.unwrap_or(Self(Chosen::Portable(Portable)))
     }
 
-    /// The kernel of `isa`, if there is one and this CPU can run it.
+    /// The kernel of `isa`, if there is one and this CPU can run it, and may.
     // ANCHOR: new
     pub fn new(isa: Isa) -> Option<Self> {
         match isa {

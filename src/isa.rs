@@ -4,7 +4,7 @@
 //! can be tested for machines that are not at hand. That *this* CPU has an instruction set is
 //! proved by a value that only detection can make: see the `Kernel` types. Chapter 16.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
 
 use std::sync::OnceLock;
@@ -76,18 +76,28 @@ impl Isa {
     }
     // ANCHOR_END: best_for
 
+    /// Whether this CPU can run it, and may. Asks for tiles for AMX only.
+    pub(crate) fn runs_here(self) -> bool {
+        self.runs_on(match self {
+            Self::Amx => Features::detect(),
+            _ => Features::of_cpu(),
+        })
+    }
+
     /// The one that the environment variable `FEWER_BITS_ISA` named when it was first asked for, so
     /// that benches and experiments can force an instruction set from the outside on whole networks,
     /// too. None if that is unset. A name that is none of the [`name`](Self::name)s, or of an
-    /// instruction set that this CPU lacks, is ignored; standard error says so, once.
+    /// instruction set that this CPU lacks or the operating system does not allow, is ignored; standard
+    /// error says so, once.
     pub fn wanted() -> Option<Self> {
         static WANTED: OnceLock<Option<Isa>> = OnceLock::new();
         *WANTED.get_or_init(|| {
             let name = std::env::var_os("FEWER_BITS_ISA")?;
             let name = name.to_string_lossy();
             let ignored = match name.parse::<Self>() {
-                Ok(isa) if isa.runs_on(Features::detect()) => return Some(isa),
-                Ok(_) => "this CPU does not have it".to_owned(),
+                Ok(isa) if isa.runs_here() => return Some(isa),
+                Ok(_) => "this CPU does not have it, or the operating system does not allow it"
+                    .to_owned(),
                 Err(error) => error.to_string(),
             };
             eprintln!("FEWER_BITS_ISA={name} is ignored: {ignored}");
@@ -143,13 +153,25 @@ pub struct Features {
 }
 
 impl Features {
-    /// What this CPU has.
+    /// What this CPU has, and may use.
     ///
-    /// On a CPU with AMX, the first call asks Linux to allow tiles to this process. Linux refuses where
-    /// a thread has an alternate signal stack with no room for them; once it has agreed, it refuses
-    /// to install such a stack. (`AT_MINSIGSTKSZ` says how large one has to be, and the standard
-    /// library's are.)
+    /// On a CPU with AMX, the first call asks Linux to allow tiles to this process, and the answer holds
+    /// for its life. Linux refuses where a thread has an alternate signal stack smaller than
+    /// `AT_MINSIGSTKSZ`, and once it has agreed, it refuses to install such a stack. That size is what
+    /// the kernel writes there; in a thread that has multiplied with tiles, 8 KiB of it are tiles. The
+    /// standard library's own stack is no larger, so that a thread which has used them and then overflows its
+    /// stack ends in a segmentation fault without the usual message. With `FEWER_BITS_ISA=avx512vnni`,
+    /// say, the kernels ask for nothing.
     pub fn detect() -> Self {
+        Self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            amx: amx::detect(),
+            ..Self::of_cpu()
+        }
+    }
+
+    /// The same without AMX, for which nobody is asked.
+    fn of_cpu() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             Self {
@@ -159,7 +181,6 @@ impl Features {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl"),
                 avx512vnni: is_x86_feature_detected!("avx512vnni"),
-                amx: amx::detect(),
                 avxvnni: is_x86_feature_detected!("avxvnni"),
                 ..Self::default()
             }

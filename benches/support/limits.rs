@@ -16,9 +16,9 @@ use super::ceilings::{read, read_eight_streams, read_two_streams, stream_copy};
 pub enum Kind {
     /// 8-bit multiply-accumulates as this instruction set's kernel does them.
     Int8(Isa),
-    /// The same with AVX-512 VNNI for 4-bit weights in groups of 64, each of which ends with a conversion,
-    /// a multiplication by its scale and an addition in f32. Unpacking is not counted.
-    Int4Avx512Vnni,
+    /// The same with AVX-512 VNNI or AMX for 4-bit weights in groups of 64, each of which ends with a
+    /// conversion, a multiplication by its scale and an addition in f32. Unpacking is not counted.
+    Int4(Isa),
     /// `vpmaddwd` and `vpaddd`: 16-bit products, the usual way to be exact on AVX2.
     Int16Avx2,
     /// f32 multiply-adds, in 128 (NEON), 256 or 512 bits.
@@ -40,7 +40,8 @@ impl Kind {
             Self::Int8(Isa::AvxVnni) => "int8, vpdpbusd on 32 bytes",
             Self::Int8(Isa::NeonDotprod) => "int8, udot",
             Self::Int8(_) => "int8, vpmaddubsw + vpmaddwd + vpaddd",
-            Self::Int4Avx512Vnni => "int8 × int4, vpdpbusd on 64 bytes in groups of 64",
+            Self::Int4(Isa::Amx) => "int8 × int4, tdpbusd in groups of 64",
+            Self::Int4(_) => "int8 × int4, vpdpbusd on 64 bytes in groups of 64",
             Self::Int16Avx2 => "int16, vpmaddwd + vpaddd",
             Self::F32(512) => "f32, vfmadd231ps on 16 numbers",
             Self::F32(256) => "f32, vfmadd231ps on 8 numbers",
@@ -54,7 +55,7 @@ impl Kind {
     /// What is counted, in 10⁹ a second.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Int8(_) | Self::Int4Avx512Vnni | Self::Int16Avx2 => "GOP/s",
+            Self::Int8(_) | Self::Int4(_) | Self::Int16Avx2 => "GOP/s",
             Self::F32(_) => "GFLOP/s",
             _ => "GB/s",
         }
@@ -156,7 +157,7 @@ pub fn arithmetic() -> Vec<Limit> {
         // SAFETY: the same.
         let run = || unsafe { x86::int4_avx512vnni(STEPS / 16) };
         all.push(Limit {
-            kind: Kind::Int4Avx512Vnni,
+            kind: Kind::Int4(Isa::Avx512Vnni),
             work: (2 * 64 * 16 * x86::GROUP_SUMS * (STEPS / 16)) as f64,
             run: Box::new(run),
         });
@@ -169,6 +170,18 @@ pub fn arithmetic() -> Vec<Limit> {
             work: (2 * 16 * 64 * 16 * x86::TILES * STEPS) as f64,
             run: Box::new(run),
         });
+        // SAFETY: the same; AMX comes with AVX-512.
+        let ways: [fn(); 2] = [
+            || unsafe { x86::int4_amx_in_registers(STEPS / 16) },
+            || unsafe { x86::int4_amx_in_memory(STEPS / 16) },
+        ];
+        for (way, tiles) in ways.into_iter().zip([2, x86::TILES]) {
+            all.push(Limit {
+                kind: Kind::Int4(Isa::Amx),
+                work: (2 * 16 * 64 * 16 * tiles * (STEPS / 16)) as f64,
+                run: Box::new(way),
+            });
+        }
     }
     all
 }
@@ -292,6 +305,21 @@ mod x86 {
         }
     }
 
+    /// A cache line's worth of bytes, and so many of them.
+    #[repr(align(64))]
+    struct Lines<const N: usize>([[u8; 64]; N]);
+
+    /// What `ldtilecfg` reads: eight tiles of 16 rows of 64 bytes.
+    fn full_tiles() -> Lines<1> {
+        let mut configuration = Lines([[0; 64]]);
+        configuration.0[0][0] = 1; // the palette
+        for tile in 0..8 {
+            configuration.0[0][16 + 2 * tile] = 64; // bytes of a row
+            configuration.0[0][48 + tile] = 16; // rows
+        }
+        configuration
+    }
+
     /// Tiles of sums of [`int8_amx`].
     pub(super) const TILES: u64 = 4;
 
@@ -300,14 +328,7 @@ mod x86 {
     /// # Safety
     /// The CPU must have AMX for tiles of bytes, and the operating system allow them.
     pub(super) unsafe fn int8_amx(steps: u64) {
-        #[repr(align(64))]
-        struct Configuration([u8; 64]);
-        let mut configuration = Configuration([0; 64]);
-        configuration.0[0] = 1; // the palette
-        for tile in 0..8 {
-            configuration.0[16 + 2 * tile] = 64; // bytes of a row
-            configuration.0[48 + tile] = 16; // rows
-        }
+        let configuration = full_tiles();
         // SAFETY: the caller's promise. The code reads the configuration, 64 bytes, touches no other
         // memory and no stack; it writes the counter, flags and tiles, all of which are declared.
         unsafe {
@@ -326,6 +347,106 @@ mod x86 {
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _,
                 options(readonly, nostack),
+            );
+        }
+    }
+
+    /// Executes `steps` times, for each of two tiles of sums: `tdpbusd`, which is 64 depths, then what a
+    /// group of 4-bit weights needs at its end. The real sums stay in registers 16 to 31, so there is a
+    /// tile of them only; the sums go from tiles to vectors through memory, as they must. Register 14
+    /// holds floats of 1.0.
+    ///
+    /// # Safety
+    /// The CPU must have AVX-512 F and AMX for tiles of bytes, and the operating system allow them.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn int4_amx_in_registers(steps: u64) {
+        let (configuration, mut sums) = (full_tiles(), Lines([[0; 64]; 32]));
+        // SAFETY: the caller's promise. The code reads the configuration, 64 bytes, reads and writes the
+        // sums, 2 KiB, and touches no stack; it writes the counter, flags, tiles and vector registers,
+        // all of which are declared.
+        unsafe {
+            asm!(
+                "ldtilecfg [{configuration}]",
+                "vpternlogd zmm14, zmm14, zmm14, 255",
+                "vpslld zmm14, zmm14, 25",
+                "vpsrld zmm14, zmm14, 2",
+                ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+                "vpxord zmm\\i, zmm\\i, zmm\\i",
+                ".endr",
+                "2:",
+                ".irp tile,0,1",
+                "tilezero tmm\\tile",
+                "tdpbusd tmm\\tile, tmm4, tmm5",
+                "tilestored [{sums} + {across} + 1024*\\tile], tmm\\tile",
+                ".endr",
+                ".irp tile,0,1",
+                ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+                "vcvtdq2ps zmm12, [{sums} + 1024*\\tile + 64*(\\i - 16)]",
+                "vmulps zmm12, zmm12, zmm14",
+                "vaddps zmm\\i, zmm\\i, zmm12",
+                ".endr",
+                ".endr",
+                "dec rcx",
+                "jnz 2b",
+                "tilerelease",
+                "vzeroupper",
+                configuration = in(reg) &configuration,
+                sums = in(reg) &mut sums,
+                across = in(reg) 64usize,
+                inout("rcx") steps => _,
+                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm5") _,
+                clobber_abi("sysv64"),
+                options(nostack),
+            );
+        }
+    }
+
+    /// The same for four tiles of sums, as the crate's kernel has them, with real sums in memory.
+    ///
+    /// # Safety
+    /// The CPU must have AVX-512 F and AMX for tiles of bytes, and the operating system allow them.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn int4_amx_in_memory(steps: u64) {
+        let (configuration, mut sums) = (full_tiles(), Lines([[0; 64]; 64]));
+        let mut reals = Lines([[0; 64]; 64]);
+        // SAFETY: as above, with 4 KiB of sums and of real sums.
+        unsafe {
+            asm!(
+                "ldtilecfg [{configuration}]",
+                "vpternlogd zmm14, zmm14, zmm14, 255",
+                "vpslld zmm14, zmm14, 25",
+                "vpsrld zmm14, zmm14, 2",
+                "2:",
+                ".irp tile,0,1,2,3",
+                "tilezero tmm\\tile",
+                "tdpbusd tmm\\tile, tmm4, tmm5",
+                "tilestored [{sums} + {across} + 1024*\\tile], tmm\\tile",
+                ".endr",
+                "xor edx, edx",
+                "3:",
+                ".irp i,0,1,2,3,4,5,6,7",
+                "vcvtdq2ps zmm12, [{sums} + rdx + 64*\\i]",
+                "vmulps zmm12, zmm12, zmm14",
+                "vaddps zmm12, zmm12, [{reals} + rdx + 64*\\i]",
+                "vmovaps [{reals} + rdx + 64*\\i], zmm12",
+                ".endr",
+                "add edx, 512",
+                "cmp edx, 4096",
+                "jb 3b",
+                "dec rcx",
+                "jnz 2b",
+                "tilerelease",
+                "vzeroupper",
+                configuration = in(reg) &configuration,
+                sums = in(reg) &mut sums,
+                reals = in(reg) &mut reals,
+                across = in(reg) 64usize,
+                out("rdx") _,
+                inout("rcx") steps => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _,
+                clobber_abi("sysv64"),
+                options(nostack),
             );
         }
     }

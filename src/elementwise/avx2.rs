@@ -10,7 +10,7 @@ mod min_max;
 use core::arch::x86_64::*;
 
 use super::{Code, portable};
-use crate::isa::{Features, Isa};
+use crate::isa::Isa;
 use crate::qparams::QParams;
 use blocks::*;
 use min_max::min_max;
@@ -21,7 +21,7 @@ pub(super) struct Avx2(());
 
 impl Avx2 {
     pub(super) fn detect() -> Option<Self> {
-        Isa::Avx2.runs_on(Features::detect()).then_some(Self(()))
+        Isa::Avx2.runs_here().then_some(Self(()))
     }
 
     /// As [`portable::quantize`]. With `stream`, most codes go past the caches.

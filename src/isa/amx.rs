@@ -1,7 +1,8 @@
 //! Whether AMX may be used: the CPU has it, and the operating system allows it.
 //!
 //! Tiles are 8 KiB more that a thread has to keep when another one gets its core, so Linux gives them
-//! only to programs that ask (its documentation, `arch/x86/xstate`). Other systems are not asked.
+//! only to programs that ask (its documentation, `arch/x86/xstate`). Other systems are not asked, and
+//! do without.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -13,20 +14,24 @@ pub(super) fn detect() -> bool {
     *FOUND.get_or_init(|| cpu_multiplies_tiles_of_bytes() && ask_for_tiles())
 }
 
-/// Whether the bits of AMX-TILE and AMX-INT8 are set in leaf 7 of `cpuid`. (When
-/// `is_x86_feature_detected!` knows them on stable Rust, it will say it.)
+/// Whether `cpuid` tells of AMX-TILE and AMX-INT8 (leaf 7) and of eight tiles of 16 rows of 64 bytes
+/// (leaf 29, palette 1). When `is_x86_feature_detected!` knows them on stable Rust, it will say it.
 fn cpu_multiplies_tiles_of_bytes() -> bool {
     const AMX_TILE: u32 = 1 << 24;
     const AMX_INT8: u32 = 1 << 25;
     // Of a leaf that it lacks, a CPU may answer anything: the highest one is asked for first.
-    let found = match __cpuid(0).eax {
-        0..7 => 0,
-        _ => __cpuid_count(7, 0).edx,
-    };
-    found & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8
+    if __cpuid(0).eax < 29 || __cpuid_count(29, 0).eax < 1 {
+        return false;
+    }
+    let (features, palette) = (__cpuid_count(7, 0).edx, __cpuid_count(29, 1));
+    let tiles = [
+        palette.ebx >> 16,
+        palette.ecx & 0xFFFF,
+        palette.ebx & 0xFFFF,
+    ];
+    features & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8 && tiles == [8, 16, 64]
 }
 
-#[cfg(target_os = "linux")]
 fn ask_for_tiles() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const XFEATURE_XTILEDATA: libc::c_long = 18;
@@ -39,9 +44,4 @@ fn ask_for_tiles() -> bool {
         )
     };
     answer == 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ask_for_tiles() -> bool {
-    false
 }

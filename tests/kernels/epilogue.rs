@@ -1,6 +1,6 @@
 //! Requantization: each kind of multiplier equals its formula on every instruction set.
 
-use fewer_bits::gemm::epilogue::{Codes, Dequantize, FixedPoint, Multiplier, Requantize};
+use fewer_bits::gemm::epilogue::{Codes, Dequantize, Epilogue, FixedPoint, Multiplier, Requantize};
 use fewer_bits::gemm::{Activations, PackedWeights, reference};
 use fewer_bits::{Error, QParams, QRange};
 use ndarray::{Array2, ArrayView2};
@@ -285,5 +285,43 @@ proptest! {
                 prop_assert!(same, "{} {i} {j}: {y} {real}", kernel.isa());
             }
         }
+    }
+}
+
+/// Somebody's epilogue that is wrong about row 20.
+struct Panics;
+
+impl Epilogue for Panics {
+    type Out = i32;
+
+    fn check(&self, _rows: usize, _columns: usize) -> fewer_bits::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&self, row: usize, _column: usize, sums: &[i32], out: &mut [i32]) {
+        assert_ne!(row, 20, "this row has no output");
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+#[test]
+fn a_panic_in_an_epilogue_spoils_no_later_product() {
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let one_thread = one_thread.unwrap();
+    let (a, b): (Array2<u8>, Array2<i8>) = (uniform(20, 40, 300), uniform(21, 300, 50));
+    let few = a.slice(ndarray::s![..7, ..]);
+    let expected = reference(few, 3, b.view(), 0);
+    for kernel in kernels() {
+        let packed = PackedWeights::new(kernel, b.view()).unwrap();
+        one_thread.install(|| {
+            let mut out = Array2::zeros((40, 50));
+            let activations = Activations::u8(a.view(), 3);
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                packed.multiply(&activations, &Panics, out.view_mut())
+            }));
+            assert!(panicked.is_err(), "{}", kernel.isa());
+            let product = packed.product(Activations::u8(few, 3)).unwrap();
+            assert!(product == expected, "{}", kernel.isa());
+        });
     }
 }

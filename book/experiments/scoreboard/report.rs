@@ -165,12 +165,16 @@ pub fn amx(board: &Board) -> Option<String> {
         );
     }
     text += "\nGOP/s on one thread.";
-    let limits = [Kind::Int4Avx512Vnni, Kind::Int8(Isa::Avx512Vnni)].map(|k| board.limit(k));
+    let limits = [Isa::Amx, Isa::Avx512Vnni]
+        .map(|isa| [Kind::Int8(isa), Kind::Int4(isa)].map(|kind| board.limit(kind)));
     let w4a8 = [US, US_VNNI].map(|who| board.row("gemm_w4a8", "1024x1024x1024", 1, who));
-    if let ([Some(four), Some(eight)], [tiles, vnni]) = (limits, w4a8) {
+    if let ([[Some(tiles8), Some(tiles4)], [Some(vnni8), Some(vnni4)]], [tiles, vnni]) =
+        (limits, w4a8)
+    {
         text += &format!(
             " With 4-bit weights in groups of 64, 1024×1024×1024 reaches {} by tiles and {} by VNNI. \
-             The limit of `vpdpbusd` is {eight:.0}, and {four:.0} with what each group needs at its end.",
+             What each group needs at its end lowers the limit of tiles from {tiles8:.0} to {tiles4:.0}, \
+             and that of `vpdpbusd` from {vnni8:.0} to {vnni4:.0}.",
             gops(tiles),
             gops(vnni),
         );

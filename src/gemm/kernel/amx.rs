@@ -13,7 +13,7 @@ use super::avx512vnni::{Avx512Vnni, load_integers, load_reals, store_reals};
 use super::{Group, MicroKernel, Panel4, RealRow, SUMS, SumRow, Task, panel_columns};
 use crate::gemm::driver::tiles;
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
-use crate::isa::Features;
+use crate::isa::Isa;
 
 /// The rows of a tile.
 const HEIGHT: usize = 16;
@@ -31,10 +31,33 @@ pub(in crate::gemm) struct Amx(Avx512Vnni);
 
 impl Amx {
     pub(in crate::gemm) fn detect() -> Option<Self> {
-        let vnni = Avx512Vnni::detect().filter(|_| Features::detect().amx);
+        let vnni = Avx512Vnni::detect().filter(|_| Isa::Amx.runs_here());
         vnni.map(Self)
     }
 }
+
+/// Releases the tiles in the end, panic or not: a thread that has some keeps 8 KiB more.
+struct Release(#[allow(dead_code)] Amx);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        // SAFETY: there is an `Amx`, so the CPU has AMX and the operating system allows it.
+        unsafe { tile_asm!("tilerelease") }
+    }
+}
+
+/// Assembly that may write every tile, and anything in memory.
+macro_rules! tile_asm {
+    ($($part:tt)*) => {
+        asm!(
+            $($part)*,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+use tile_asm;
 
 impl MicroKernel for Amx {
     const ROWS: usize = 2 * HEIGHT;
@@ -53,10 +76,8 @@ impl MicroKernel for Amx {
 
     #[inline(always)]
     fn enter<T: Task>(self, task: T) {
+        let _release = Release(self);
         self.0.enter(task);
-        // SAFETY: `self` proves that the CPU has AMX. Nobody's tiles are in use: `multiply_tiles`
-        // leaves none, and says so to the compiler.
-        unsafe { asm!("tilerelease", options(nomem, nostack)) }
     }
 
     #[inline(always)]
@@ -167,7 +188,8 @@ static SHAPES: [Shapes; 2 * HEIGHT + 1] = {
 /// Lets the tiles have these shapes, with what they hold unspecified.
 ///
 /// # Safety
-/// The CPU must have AMX, and the operating system allow it.
+/// The CPU must have AMX, and the operating system allow it; `wanted` must be one of [`SHAPES`] (others
+/// may be none that the CPU takes).
 unsafe fn configure(wanted: &Shapes) {
     let mut present = Shapes([0; 64]);
     // SAFETY: the caller's promise. `sttilecfg` writes 64 bytes. It takes a third of the time of
@@ -175,7 +197,7 @@ unsafe fn configure(wanted: &Shapes) {
     unsafe { asm!("sttilecfg [{}]", in(reg) &mut present, options(nostack)) }
     if present != *wanted {
         // SAFETY: the same. `ldtilecfg` reads 64 bytes, whose shapes have up to 16 rows of 64 bytes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) wanted, options(readonly, nostack)) }
+        unsafe { tile_asm!("ldtilecfg [{}]", in(reg) wanted) }
     }
 }
 
@@ -194,7 +216,8 @@ static ZEROS: Zeros = Zeros([0; 2 * COLUMNS]);
 /// Writes the sums of the products of up to 32 rows and 32 columns, and of zero or what was there.
 ///
 /// # Safety
-/// The CPU must have AMX, the operating system allow it, and tiles be [`configure`]d for as many rows.
+/// The CPU must have AMX, the operating system allow it, and tiles be [`configure`]d for as many rows:
+/// for more, it would write beyond `sums`.
 unsafe fn multiply_tiles(
     a: &[u8],
     stride: usize,
@@ -214,13 +237,13 @@ unsafe fn multiply_tiles(
         From::Sums => (above.cast_const(), below.cast_const(), size_of::<SumRow>()),
     };
     // SAFETY: the caller's promise. Of activations, each step reads 64 bytes of each row, which are there,
-    // as asserted; of weights, one step. Of sums, 32 numbers from column `at` on of each row are written,
-    // and read unless zeros are: they are there, as asserted, and rows of sums are 256 bytes apart. Where
-    // there are no rows below, nothing is read or written for them. No stack is touched; what else is
-    // written is declared.
+    // as asserted (lengths of what is in memory do not wrap); of weights, one step. Of sums, 32 numbers
+    // from column `at` on of each row are written, and read unless zeros are: they are there, as asserted,
+    // and rows of sums are 256 bytes apart. Where there are no rows below, nothing is read or written for
+    // them. No stack is touched; what else is written is declared.
     unsafe {
         if only_above {
-            asm!(
+            tile_asm!(
                 "tileloadd tmm0, [{from} + {from_stride}]",
                 "tileloadd tmm1, [{from} + {from_stride} + 64]",
                 ".p2align 5",
@@ -243,13 +266,10 @@ unsafe fn multiply_tiles(
                 across = in(reg) 128usize,
                 from = in(reg) from_above,
                 from_stride = in(reg) from_stride,
-                above = in(reg) above,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
+                above = in(reg) above
             );
         } else {
-            asm!(
+            tile_asm!(
                 "tileloadd tmm0, [{from} + {from_stride}]",
                 "tileloadd tmm1, [{from} + {from_stride} + 64]",
                 "tileloadd tmm2, [{from_below} + {from_stride}]",
@@ -283,10 +303,7 @@ unsafe fn multiply_tiles(
                 above = in(reg) above,
                 a_below = inout(reg) a.as_ptr().add(HEIGHT * stride) => _,
                 from_below = in(reg) from_below,
-                below = in(reg) below,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
+                below = in(reg) below
             );
         }
     }
@@ -295,7 +312,7 @@ unsafe fn multiply_tiles(
 /// Adds the worth of the products with the groups of a panel.
 ///
 /// # Safety
-/// The CPU must have AMX, and the operating system allow it.
+/// The CPU must have AMX and the features below, and the operating system allow it.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
 unsafe fn multiply_groups(
     vnni: Avx512Vnni,
@@ -305,8 +322,6 @@ unsafe fn multiply_groups(
     (sums, reals): (&mut [SumRow], &mut [RealRow]),
     at: usize,
 ) {
-    // SAFETY: the caller's promise.
-    unsafe { configure(&SHAPES[sums.len()]) }
     for (depth, blocks, group) in panel.groups() {
         let (steps, rest) = panel.blocks[blocks].as_chunks::<2>().0.as_chunks();
         if steps.is_empty() {
@@ -314,8 +329,11 @@ unsafe fn multiply_groups(
                 sums[at..at + panel_columns::<Amx>()].fill(0);
             }
         } else {
-            // SAFETY: the caller's promise, and tiles were configured above.
-            unsafe { multiply_tiles(&a[depth..], stride, steps, From::Zero, sums, at) }
+            // SAFETY: the caller's promise; tiles are configured for as many rows.
+            unsafe {
+                configure(&SHAPES[sums.len()]);
+                multiply_tiles(&a[depth..], stride, steps, From::Zero, sums, at);
+            }
         }
         if !rest.is_empty() {
             let a = &a[depth + WIDTH * steps.len()..];
