@@ -155,13 +155,13 @@ pub struct Features {
 impl Features {
     /// What this CPU has, and may use.
     ///
-    /// On a CPU with AMX, the first call asks Linux to allow tiles to this process, and the answer holds
-    /// for its life. Linux refuses where a thread has an alternate signal stack smaller than
-    /// `AT_MINSIGSTKSZ`, and once it has agreed, it refuses to install such a stack. That size is what
-    /// the kernel writes there; in a thread that has multiplied with tiles, 8 KiB of it are tiles. The
-    /// standard library's own stack is no larger, so that a thread which has used them and then overflows its
-    /// stack ends in a segmentation fault without the usual message. With `FEWER_BITS_ISA=avx512vnni`,
-    /// say, the kernels ask for nothing.
+    /// On a CPU with AMX, the first call asks Linux to allow tiles to this process; the answer, a refusal
+    /// too, holds for its life. Linux refuses where a thread has an alternate signal stack too small for
+    /// tiles, and once it has agreed, it refuses to install such a stack; one of `AT_MINSIGSTKSZ` bytes is
+    /// large enough for it. But handlers on that stack then have 8 KiB less in each thread that has
+    /// multiplied with tiles, and the standard library's own stack is no larger: some hundred bytes are
+    /// left, and a thread that overflows its stack ends without the usual message. With
+    /// `FEWER_BITS_ISA=avx512vnni`, say, the kernels ask for nothing.
     pub fn detect() -> Self {
         Self {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -278,6 +278,16 @@ pub(super) fn add_row_remainders(
     }
 }
 
+/// Whether `a` holds `depth` elements of each of so many rows, at least one, which begin `stride` elements
+/// apart.
+#[inline(always)]
+fn holds_rows<T>(a: &[T], rows: usize, stride: usize, depth: usize) -> bool {
+    let end = (rows - 1)
+        .checked_mul(stride)
+        .and_then(|last| last.checked_add(depth));
+    end.is_some_and(|end| end <= a.len())
+}
+
 /// The columns of a panel.
 pub(super) const fn panel_columns<K: MicroKernel>() -> usize {
     K::BLOCKS * COLUMNS

@@ -1,8 +1,8 @@
 //! Whether AMX may be used: the CPU has it, and the operating system allows it.
 //!
-//! Tiles are 8 KiB more that a thread has to keep when another one gets its core, so Linux gives them
-//! only to programs that ask (its documentation, `arch/x86/xstate`). Other systems are not asked, and
-//! do without.
+//! What Linux puts on a program's signal stack is 8 KiB larger with tiles, and programs from before AMX may
+//! have made that stack too small. So it gives tiles only to programs that ask (its documentation,
+//! `arch/x86/xstate`). Other systems are not asked, and do without.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -14,22 +14,27 @@ pub(super) fn detect() -> bool {
     *FOUND.get_or_init(|| cpu_multiplies_tiles_of_bytes() && ask_for_tiles())
 }
 
-/// Whether `cpuid` tells of AMX-TILE and AMX-INT8 (leaf 7) and of eight tiles of 16 rows of 64 bytes
-/// (leaf 29, palette 1). When `is_x86_feature_detected!` knows them on stable Rust, it will say it.
+/// Whether `cpuid` tells of AMX-TILE and AMX-INT8 (leaf 7), of eight tiles of 16 rows of 64 bytes (leaf
+/// 29, palette 1), and of products of such tiles (leaf 30). When `is_x86_feature_detected!` knows AMX on
+/// stable Rust, it will say it.
 fn cpu_multiplies_tiles_of_bytes() -> bool {
     const AMX_TILE: u32 = 1 << 24;
     const AMX_INT8: u32 = 1 << 25;
     // Of a leaf that it lacks, a CPU may answer anything: the highest one is asked for first.
-    if __cpuid(0).eax < 29 || __cpuid_count(29, 0).eax < 1 {
+    if __cpuid(0).eax < 30 || __cpuid_count(29, 0).eax < 1 {
         return false;
     }
-    let (features, palette) = (__cpuid_count(7, 0).edx, __cpuid_count(29, 1));
+    let features = __cpuid_count(7, 0).edx;
+    let (palette, products) = (__cpuid_count(29, 1), __cpuid_count(30, 0).ebx);
     let tiles = [
         palette.ebx >> 16,
         palette.ecx & 0xFFFF,
         palette.ebx & 0xFFFF,
     ];
-    features & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8 && tiles == [8, 16, 64]
+    let [rows, bytes] = [products & 0xFF, products >> 8 & 0xFFFF];
+    features & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8
+        && tiles == [8, 16, 64]
+        && (rows >= 16 && bytes >= 64)
 }
 
 fn ask_for_tiles() -> bool {

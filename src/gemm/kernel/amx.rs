@@ -10,7 +10,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx512vnni::{Avx512Vnni, load_integers, load_reals, store_reals};
-use super::{Group, MicroKernel, Panel4, RealRow, SUMS, SumRow, Task, panel_columns};
+use super::{Group, MicroKernel, Panel4, RealRow, SUMS, SumRow, Task, holds_rows, panel_columns};
 use crate::gemm::driver::tiles;
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use crate::isa::Isa;
@@ -36,7 +36,8 @@ impl Amx {
     }
 }
 
-/// Releases the tiles in the end, panic or not: a thread that has some keeps 8 KiB more.
+/// Releases the tiles in the end, panic or not: while a thread has some, they are 8 KiB more to be kept
+/// for it.
 struct Release(#[allow(dead_code)] Amx);
 
 impl Drop for Release {
@@ -192,8 +193,8 @@ static SHAPES: [Shapes; 2 * HEIGHT + 1] = {
 /// may be none that the CPU takes).
 unsafe fn configure(wanted: &Shapes) {
     let mut present = Shapes([0; 64]);
-    // SAFETY: the caller's promise. `sttilecfg` writes 64 bytes. It takes a third of the time of
-    // `ldtilecfg`, which is mostly not needed.
+    // `ldtilecfg` takes longer than this and is mostly not needed.
+    // SAFETY: the caller's promise. `sttilecfg` writes 64 bytes.
     unsafe { asm!("sttilecfg [{}]", in(reg) &mut present, options(nostack)) }
     if present != *wanted {
         // SAFETY: the same. `ldtilecfg` reads 64 bytes, whose shapes have up to 16 rows of 64 bytes.
@@ -227,8 +228,8 @@ unsafe fn multiply_tiles(
     at: usize,
 ) {
     assert!((1..=2 * HEIGHT).contains(&sums.len()) && !steps.is_empty());
-    assert!(at + panel_columns::<Amx>() <= SUMS);
-    assert!(a.len() >= (sums.len() - 1) * stride + steps.len() * WIDTH);
+    assert!(at <= SUMS - panel_columns::<Amx>());
+    assert!(holds_rows(a, sums.len(), stride, steps.len() * WIDTH));
     let only_above = sums.len() <= HEIGHT;
     let above = sums.as_mut_ptr().cast::<i32>().wrapping_add(at);
     let below = above.wrapping_add(HEIGHT * SUMS);
@@ -237,7 +238,7 @@ unsafe fn multiply_tiles(
         From::Sums => (above.cast_const(), below.cast_const(), size_of::<SumRow>()),
     };
     // SAFETY: the caller's promise. Of activations, each step reads 64 bytes of each row, which are there,
-    // as asserted (lengths of what is in memory do not wrap); of weights, one step. Of sums, 32 numbers
+    // as asserted; of weights, one step. Of sums, 32 numbers
     // from column `at` on of each row are written, and read unless zeros are: they are there, as asserted,
     // and rows of sums are 256 bytes apart. Where there are no rows below, nothing is read or written for
     // them. No stack is touched; what else is written is declared.

@@ -7,7 +7,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Group, MAX_STRIPS, MicroKernel, Panel4, RealRow, STRIP, SUMS, SumRow, Task};
+use super::{
+    Group, MAX_STRIPS, MicroKernel, Panel4, RealRow, STRIP, SUMS, SumRow, Task, holds_rows,
+};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 use crate::gemm::split::Remainders;
 
@@ -128,7 +130,7 @@ fn enter<T: Task>(task: T) {
 #[target_feature(enable = "avx2")]
 fn multiply<const R: usize>(a: &[u8], stride: usize, b: &[Block], rows: &mut [SumRow], at: usize) {
     let ones = _mm256_set1_epi16(1);
-    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+    assert!(b.is_empty() || holds_rows(a, R, stride, b.len() * DEPTHS));
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for r in 0..R {
         sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + 8)];
@@ -239,7 +241,7 @@ fn multiply_groups<const R: usize, W: Weights>(
     }
     for (depth, blocks, group) in panel.groups() {
         let (a, b) = (&a[depth..], &b[blocks]);
-        assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+        assert!(holds_rows(a, R, stride, b.len() * DEPTHS));
         let mut sums = [[_mm256_setzero_si256(); 2]; R];
         for (run, b) in b.chunks(RUN).enumerate() {
             let mut pairs = [[_mm256_setzero_si256(); 2]; R];

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, PANELS, load_sums, store_sums};
-use super::{MicroKernel, SumRow, Task};
+use super::{MicroKernel, SumRow, Task, holds_rows};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
 
 /// Holds the proof that this CPU has AVX2.
@@ -56,7 +56,7 @@ impl MicroKernel for Avx2Wide {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn multiply<const R: usize>(a: &[i16], stride: usize, b: &[Block], rows: &mut [SumRow], at: usize) {
-    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+    assert!(b.is_empty() || holds_rows(a, R, stride, b.len() * DEPTHS));
     for half in 0..2 {
         let mut sums = [[_mm256_setzero_si256(); 2]; R];
         for (group, b) in b.iter().enumerate() {

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::fetch_ahead;
-use super::{Group, MicroKernel, Panel4, RealRow, SumRow, Task};
+use super::{Group, MicroKernel, Panel4, RealRow, SumRow, Task, holds_rows};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
@@ -115,7 +115,7 @@ fn multiply<const R: usize>(
     rows: &mut [SumRow],
     at: usize,
 ) {
-    assert!(b.is_empty() || a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+    assert!(b.is_empty() || holds_rows(a, R, stride, b.len() * DEPTHS));
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
     for r in 0..R {
         sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + COLUMNS)];
@@ -228,7 +228,7 @@ fn multiply_groups<const R: usize, const S: usize, W: Weights>(
     }
     for (depth, blocks, group) in panel.groups() {
         let (a, b) = (&a[depth..], &b[blocks.start / 2..blocks.end / 2]);
-        assert!(a.len() >= (R - 1) * stride + b.len() * DEPTHS);
+        assert!(holds_rows(a, R, stride, b.len() * DEPTHS));
         let mut sums = [[[_mm512_setzero_si512(); 2]; R]; S];
         let (turns, rest) = b.as_chunks::<S>();
         for (i, turn) in turns.iter().enumerate() {
