@@ -280,6 +280,7 @@ pub(super) fn add_row_remainders(
 
 /// Whether `a` holds `depth` elements of each of so many rows, at least one, which begin `stride` elements
 /// apart.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn holds_rows<T>(a: &[T], rows: usize, stride: usize, depth: usize) -> bool {
     let end = (rows - 1)
