@@ -190,6 +190,9 @@ impl Kernel {
 impl PackedWeights {
     /// The sums Σₖ (a\[i, k\] − zᵢ)·(w\[k, j\] − zⱼ), of shape \[M, N\].
     ///
+    /// They are new memory, which one thread fills with zeros before all of them write it. Whoever
+    /// multiplies again and again is faster with [`multiply`](Self::multiply) and an array that is kept.
+    ///
     /// # Errors
     /// As [`multiply`](Self::multiply), and [`Error::TooManyElements`].
     pub fn product(&self, activations: Activations<'_>) -> Result<Array2<i32>> {
