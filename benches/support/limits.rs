@@ -171,17 +171,12 @@ pub fn arithmetic() -> Vec<Limit> {
             run: Box::new(run),
         });
         // SAFETY: the same; AMX comes with AVX-512.
-        let ways: [fn(); 2] = [
-            || unsafe { x86::int4_amx_in_registers(STEPS / 16) },
-            || unsafe { x86::int4_amx_in_memory(STEPS / 16) },
-        ];
-        for (way, tiles) in ways.into_iter().zip([2, x86::TILES]) {
-            all.push(Limit {
-                kind: Kind::Int4(Isa::Amx),
-                work: (2 * 16 * 64 * 16 * tiles * (STEPS / 16)) as f64,
-                run: Box::new(way),
-            });
-        }
+        let run = || unsafe { x86::int4_amx(STEPS / 16) };
+        all.push(Limit {
+            kind: Kind::Int4(Isa::Amx),
+            work: (2 * 16 * 64 * 16 * x86::GROUP_TILES * (STEPS / 16)) as f64,
+            run: Box::new(run),
+        });
     }
     all
 }
@@ -351,15 +346,18 @@ mod x86 {
         }
     }
 
+    /// Tiles of sums of [`int4_amx`].
+    pub(super) const GROUP_TILES: u64 = 2;
+
     /// Executes `steps` times, for each of two tiles of sums: `tdpbusd`, which is 64 depths, then what a
-    /// group of 4-bit weights needs at its end. The real sums stay in registers 16 to 31, so there is a
-    /// tile of them only; the sums go from tiles to vectors through memory, as they must. Register 14
-    /// holds floats of 1.0.
+    /// group of 4-bit weights needs at its end. Sums go from tiles to vectors through memory, as they
+    /// must; the real sums stay in registers 16 to 31, where there is room for no second tile of them.
+    /// Register 14 holds floats of 1.0.
     ///
     /// # Safety
     /// The CPU must have AVX-512 F and AMX for tiles of bytes, and the operating system allow them.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn int4_amx_in_registers(steps: u64) {
+    pub(super) unsafe fn int4_amx(steps: u64) {
         let (configuration, mut sums) = (full_tiles(), Lines([[0; 64]; 32]));
         // SAFETY: the caller's promise. The code reads the configuration, 64 bytes, reads and writes the
         // sums, 2 KiB, and touches no stack; it writes the counter, flags, tiles and vector registers,
@@ -395,56 +393,6 @@ mod x86 {
                 across = in(reg) 64usize,
                 inout("rcx") steps => _,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm5") _,
-                clobber_abi("sysv64"),
-                options(nostack),
-            );
-        }
-    }
-
-    /// The same for four tiles of sums, as the crate's kernel has them, with real sums in memory.
-    ///
-    /// # Safety
-    /// The CPU must have AVX-512 F and AMX for tiles of bytes, and the operating system allow them.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn int4_amx_in_memory(steps: u64) {
-        let (configuration, mut sums) = (full_tiles(), Lines([[0; 64]; 64]));
-        let mut reals = Lines([[0; 64]; 64]);
-        // SAFETY: as above, with 4 KiB of sums and of real sums.
-        unsafe {
-            asm!(
-                "ldtilecfg [{configuration}]",
-                "vpternlogd zmm14, zmm14, zmm14, 255",
-                "vpslld zmm14, zmm14, 25",
-                "vpsrld zmm14, zmm14, 2",
-                "2:",
-                ".irp tile,0,1,2,3",
-                "tilezero tmm\\tile",
-                "tdpbusd tmm\\tile, tmm4, tmm5",
-                "tilestored [{sums} + {across} + 1024*\\tile], tmm\\tile",
-                ".endr",
-                "xor edx, edx",
-                "3:",
-                ".irp i,0,1,2,3,4,5,6,7",
-                "vcvtdq2ps zmm12, [{sums} + rdx + 64*\\i]",
-                "vmulps zmm12, zmm12, zmm14",
-                "vaddps zmm12, zmm12, [{reals} + rdx + 64*\\i]",
-                "vmovaps [{reals} + rdx + 64*\\i], zmm12",
-                ".endr",
-                "add edx, 512",
-                "cmp edx, 4096",
-                "jb 3b",
-                "dec rcx",
-                "jnz 2b",
-                "tilerelease",
-                "vzeroupper",
-                configuration = in(reg) &configuration,
-                sums = in(reg) &mut sums,
-                reals = in(reg) &mut reals,
-                across = in(reg) 64usize,
-                out("rdx") _,
-                inout("rcx") steps => _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _,
                 clobber_abi("sysv64"),
                 options(nostack),
             );

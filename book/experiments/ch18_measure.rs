@@ -288,12 +288,9 @@ fn woken() -> Result<String> {
     let waits = || rayon::broadcast(|_| waited());
     let mut slices = vec![Vec::new(); MILLISECONDS.len() - 1];
     for _ in 0..ROUNDS {
-        let calls = || {
-            (0..199)
-                .map(|_| call())
-                .collect::<fewer_bits::Result<Vec<_>>>()
-        };
-        let alone = median(one.install(calls)?);
+        let alone: fewer_bits::Result<Vec<f64>> =
+            one.install(|| (0..199).map(|_| call()).collect());
+        let alone = median(alone?);
         two.install(|| -> fewer_bits::Result<()> {
             let start = Instant::now();
             for (end, rounds) in MILLISECONDS[1..].iter().zip(&mut slices) {
@@ -302,11 +299,11 @@ fn woken() -> Result<String> {
                 while start.elapsed() < end {
                     times.push(call()?);
                 }
-                let waits = waits().into_iter().zip(before);
-                let waits = waits.map(|(after, before)| after.saturating_sub(before));
-                let longest = waits.max().unwrap_or_default().as_secs_f64();
-                let waiting = longest / clock.elapsed().as_secs_f64();
-                rounds.push((alone / median(times), waiting));
+                let waited = waits().into_iter().zip(before);
+                let waited = waited.map(|(after, before)| after.saturating_sub(before));
+                let longest = waited.max().unwrap_or_default().as_secs_f64();
+                let share = longest / clock.elapsed().as_secs_f64();
+                rounds.push((alone / median(times), share));
             }
             Ok(())
         })?;

@@ -12,8 +12,8 @@ const TIME: Duration = Duration::from_secs(60);
 const LEAST_ROUNDS: usize = 3;
 /// In a round, a row is called again until it has taken so long.
 const TURN: Duration = Duration::from_millis(4);
-/// Several threads work for so long before they are measured. They have slept, and Linux at first
-/// wakes all of them on one core (chapter 18).
+/// Several threads work for so long before they are measured. They have slept, and may all be
+/// woken on one core (chapter 18).
 const AWAKEN: Duration = Duration::from_millis(200);
 
 /// What was measured.
@@ -45,7 +45,9 @@ impl Board {
                     }
                     let mut rows: Vec<_> = rows.iter_mut().collect();
                     rows.retain(|row| row.threads == *threads);
-                    if let (2.., Some(first)) = (*threads, rows.first_mut()) {
+                    if *threads > 1
+                        && let Some(first) = rows.first_mut()
+                    {
                         awaken(&mut first.run);
                     }
                     for row in rows {

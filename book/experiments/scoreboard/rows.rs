@@ -223,11 +223,11 @@ impl Builder {
         for (index, kernel) in self.kernels.clone().into_iter().enumerate() {
             let (codes, scales) = (int4.codes.view(), int4.scales.view());
             let packed = PackedWeights4::new(kernel, codes, scales, Operands4::GROUP)?;
+            let bytes = packed.bytes();
             let copies = match contest.cold {
-                true => COLD_BYTES.div_ceil(packed.bytes()),
+                true => COLD_BYTES.div_ceil(bytes),
                 false => 1,
             };
-            let bytes = packed.bytes();
             let weights = Arc::new(vec![packed; copies]);
             for threads in [1, 2] {
                 let who = ours::name(index, kernel.isa());

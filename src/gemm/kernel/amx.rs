@@ -121,12 +121,8 @@ impl MicroKernel for Amx {
     fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
         let (steps, rest) = b.as_chunks::<2>().0.as_chunks();
         if !steps.is_empty() && !sums.is_empty() {
-            // SAFETY: `self` proves that the CPU has AMX, which may be used; tiles are configured for as
-            // many rows.
-            unsafe {
-                configure(&SHAPES[sums.len()]);
-                multiply_tiles(a, stride, steps, From::Sums, sums, at);
-            }
+            // SAFETY: `self` proves that the CPU has AMX, which may be used.
+            unsafe { multiply_tiles(a, stride, steps, From::Sums, sums, at) }
         }
         if !rest.is_empty() {
             let a = &a[WIDTH * steps.len()..];
@@ -217,8 +213,7 @@ static ZEROS: Zeros = Zeros([0; 2 * COLUMNS]);
 /// Writes the sums of the products of up to 32 rows and 32 columns, and of zero or what was there.
 ///
 /// # Safety
-/// The CPU must have AMX, the operating system allow it, and tiles be [`configure`]d for as many rows:
-/// for more, it would write beyond `sums`.
+/// The CPU must have AMX, and the operating system allow it.
 unsafe fn multiply_tiles(
     a: &[u8],
     stride: usize,
@@ -237,12 +232,13 @@ unsafe fn multiply_tiles(
         From::Zero => (ZEROS.0.as_ptr(), ZEROS.0.as_ptr(), 0), // each row the same one
         From::Sums => (above.cast_const(), below.cast_const(), size_of::<SumRow>()),
     };
-    // SAFETY: the caller's promise. Of activations, each step reads 64 bytes of each row, which are there,
-    // as asserted; of weights, one step. Of sums, 32 numbers
-    // from column `at` on of each row are written, and read unless zeros are: they are there, as asserted,
-    // and rows of sums are 256 bytes apart. Where there are no rows below, nothing is read or written for
-    // them. No stack is touched; what else is written is declared.
+    // SAFETY: the caller's promise. Tiles are configured for as many rows as there are sums. Of activations,
+    // each step reads 64 bytes of each row, which are there, as asserted; of weights, one step. Of sums, 32
+    // numbers from column `at` on of each row are written, and read unless zeros are: they are there, as
+    // asserted, and rows of sums are 256 bytes apart. Where there are no rows below, nothing is read or
+    // written for them. No stack is touched; what else is written is declared.
     unsafe {
+        configure(&SHAPES[sums.len()]);
         if only_above {
             tile_asm!(
                 "tileloadd tmm0, [{from} + {from_stride}]",
@@ -330,11 +326,8 @@ unsafe fn multiply_groups(
                 sums[at..at + panel_columns::<Amx>()].fill(0);
             }
         } else {
-            // SAFETY: the caller's promise; tiles are configured for as many rows.
-            unsafe {
-                configure(&SHAPES[sums.len()]);
-                multiply_tiles(&a[depth..], stride, steps, From::Zero, sums, at);
-            }
+            // SAFETY: the caller's promise.
+            unsafe { multiply_tiles(&a[depth..], stride, steps, From::Zero, sums, at) }
         }
         if !rest.is_empty() {
             let a = &a[depth + WIDTH * steps.len()..];
