@@ -309,16 +309,15 @@ fn woken() -> Result<String> {
         })?;
     }
     let mut table = String::from(
-        "| since they were woken | faster by | in the worst round | one waited there |\n|:--|--:|--:|--:|\n",
+        "| after waking | faster by | worst round | waiting in it |\n|:--|--:|--:|--:|\n",
     );
     for (slice, rounds) in MILLISECONDS.windows(2).zip(slices) {
         let middle = median(rounds.iter().map(|(faster, _)| *faster));
         let worst = rounds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
         let (worst, waiting) = worst.ok_or("there were rounds")?;
         let (from, to, waiting) = (slice[0], slice[1], 100.0 * waiting);
-        table += &format!(
-            "| {from} to {to} ms | {middle:.2} × | {worst:.2} × | {waiting:.0} % of the time |\n"
-        );
+        table +=
+            &format!("| {from} to {to} ms | {middle:.2} × | {worst:.2} × | {waiting:.0} % |\n");
     }
     Ok(format!(
         "{table}\nTwo threads beside one, medians of {ROUNDS} rounds, on {} processors of a shared {}, products with {}.\n",
