@@ -42,7 +42,9 @@ use kernel::dot::tests::Evex;
 use kernel::neon::NeonDotprod;
 use kernel::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use kernel::{amx::Amx, avx2::Avx2, avx2_wide::Avx2Wide, avx512vnni::Avx512Vnni, avxvnni::AvxVnni};
+use kernel::{
+    amx::Amx, avx2::Avx2, avx2_masked::Avx2Masked, avx512vnni::Avx512Vnni, avxvnni::AvxVnni,
+};
 
 /// The matrix product of one instruction set. Having one is the proof that the CPU can run it.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +56,7 @@ enum Chosen {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx2Wide(Avx2Wide),
+    Avx2Masked(Avx2Masked),
     #[cfg(target_arch = "x86_64")]
     AvxVnni(AvxVnni),
     #[cfg(target_arch = "x86_64")]
@@ -79,7 +81,7 @@ macro_rules! with_micro_kernel {
             #[cfg(target_arch = "x86_64")]
             Chosen::Avx2($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
-            Chosen::Avx2Wide($kernel) => $body,
+            Chosen::Avx2Masked($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
             Chosen::AvxVnni($kernel) => $body,
             #[cfg(target_arch = "x86_64")]
@@ -114,7 +116,10 @@ impl Kernel {
         match isa {
             Isa::Portable => Some(Chosen::Portable(Portable)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Avx2::detect().map(Chosen::Avx2),
+            Isa::Avx2 => Avx2::detect().map(|avx2| match Avx2Masked::costs_nothing() {
+                true => Chosen::Avx2Masked(Avx2Masked(avx2)),
+                false => Chosen::Avx2(avx2),
+            }),
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => AvxVnni::detect().map(Chosen::AvxVnni),
             #[cfg(target_arch = "x86_64")]
@@ -129,12 +134,39 @@ impl Kernel {
     }
     // ANCHOR_END: new
 
+    /// All kernels of `isa` that this CPU can run, and first the one that is [`new`](Self::new). AVX2 has two,
+    /// for there are two ways to keep products of bytes from saturating: to split weights, and to mask them.
+    /// Which one is faster depends on the CPU.
+    pub fn all(isa: Isa) -> Vec<Self> {
+        let mut all: Vec<_> = Self::new(isa).into_iter().collect();
+        #[cfg(target_arch = "x86_64")]
+        match all.first() {
+            Some(Self(Chosen::Avx2(avx2))) => {
+                all.push(Self(Chosen::Avx2Masked(Avx2Masked(*avx2))));
+            }
+            Some(Self(Chosen::Avx2Masked(Avx2Masked(avx2)))) => all.push(Self(Chosen::Avx2(*avx2))),
+            _ => {}
+        }
+        all
+    }
+
+    /// The name of its instruction set, with the way if there are two.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(_) => "avx2, split",
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2Masked(_) => "avx2, masked",
+            _ => self.isa().name(),
+        }
+    }
+
     /// The instruction set.
     pub fn isa(self) -> Isa {
         match self.0 {
             Chosen::Portable(_) => Isa::Portable,
             #[cfg(target_arch = "x86_64")]
-            Chosen::Avx2(_) | Chosen::Avx2Wide(_) => Isa::Avx2,
+            Chosen::Avx2(_) | Chosen::Avx2Masked(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Chosen::AvxVnni(_) => Isa::AvxVnni,
             #[cfg(target_arch = "x86_64")]
@@ -168,11 +200,11 @@ impl Kernel {
         false
     }
 
-    /// The kernel of the same instruction set that never saturates.
+    /// The kernel of the same instruction set that takes any weights.
     fn without_saturation(self) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Chosen::Avx2(avx2) => Self(Chosen::Avx2Wide(Avx2Wide(avx2))),
+            Chosen::Avx2(avx2) => Self(Chosen::Avx2Masked(Avx2Masked(avx2))),
             _ => self,
         }
     }
@@ -182,6 +214,8 @@ impl Kernel {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Chosen::AvxVnni(vnni) => Self(Chosen::Avx2(vnni.for_4_bit_weights())),
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2Masked(Avx2Masked(avx2)) => Self(Chosen::Avx2(avx2)), // those never saturate
             _ => self,
         }
     }

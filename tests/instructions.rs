@@ -39,6 +39,27 @@ fn a_pair_never_saturates_exactly_when_it_is_safe() {
 }
 // ANCHOR_END: a_pair_never_saturates_exactly_when_it_is_safe
 
+// ANCHOR: masked_pairs_never_saturate
+#[test]
+fn masked_pairs_never_saturate_and_lack_the_magnitudes_of_what_is_negative() {
+    let mut products = Vec::new();
+    for a in i8::MIN..=i8::MAX {
+        for w in i8::MIN..=i8::MAX {
+            let (magnitude, mask) = (a.unsigned_abs(), a >> 7);
+            let product = i32::from(magnitude) * i32::from(w ^ mask);
+            let lacks = if a < 0 { i32::from(magnitude) } else { 0 };
+            assert_eq!(product + lacks, i32::from(a) * i32::from(w), "{a} {w}");
+            products.push(product);
+        }
+    }
+    let (least, largest) = (
+        products.iter().min().unwrap(),
+        products.iter().max().unwrap(),
+    );
+    assert_eq!((2 * least, 2 * largest), (i16::MIN.into(), 32_512));
+}
+// ANCHOR_END: masked_pairs_never_saturate
+
 proptest! {
     #[test]
     fn widening_and_vnni_are_exact((a, w) in bytes()) {

@@ -3,6 +3,23 @@
 //! The one idea: an epilogue sees a few columns of one row at a time and writes what the next layer
 //! reads. Chapters 6 and 18.
 
+/// Calls `f::<N>(at, …)` for the columns from `at` on, N of them, until there were `$count`: 64, 16, 8 or 1 at a
+/// time, so that the compiler knows N and makes vectors of them.
+macro_rules! piece_by_piece {
+    ($count:expr, |$at:ident| $this:ident.$f:ident($($argument:expr),*)) => {
+        let mut $at = 0;
+        while $at < $count {
+            $at += match $count - $at {
+                64.. => { $this.$f::<64>($($argument),*); 64 }
+                16.. => { $this.$f::<16>($($argument),*); 16 }
+                8.. => { $this.$f::<8>($($argument),*); 8 }
+                _ => { $this.$f::<1>($($argument),*); 1 }
+            };
+        }
+    };
+}
+pub(super) use piece_by_piece;
+
 mod fixed_point;
 mod requantize;
 
@@ -79,22 +96,17 @@ impl Epilogue for Dequantize<'_> {
     #[inline(always)]
     fn finish(&self, row: usize, column: usize, sums: &[i32], out: &mut [f32]) {
         let row_scale = at(self.row_scales, row);
-        let mut at = 0;
-        while at < out.len() {
-            let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
-            at += match out.len() {
-                64.. => self.write_reals::<64>(row_scale, column, sums, out),
-                16.. => self.write_reals::<16>(row_scale, column, sums, out),
-                8.. => self.write_reals::<8>(row_scale, column, sums, out),
-                _ => self.write_reals::<1>(row_scale, column, sums, out),
-            };
-        }
+        piece_by_piece!(out.len(), |at| self.write_reals(
+            row_scale,
+            column + at,
+            &sums[at..],
+            &mut out[at..]
+        ));
     }
 }
 
 impl Dequantize<'_> {
-    /// Writes `N` columns from `column` on, and returns `N`. It is known beforehand, so the compiler
-    /// makes vectors of it.
+    /// Writes `N` columns from `column` on.
     #[inline(always)]
     fn write_reals<const N: usize>(
         &self,
@@ -102,7 +114,7 @@ impl Dequantize<'_> {
         column: usize,
         sums: &[i32],
         out: &mut [f32],
-    ) -> usize {
+    ) {
         let scales = match self.column_scales {
             [scale] => [*scale; N],
             each => some(each, column),
@@ -112,37 +124,49 @@ impl Dequantize<'_> {
         for i in 0..N {
             reals[i] = sums[i] as f32 * (row_scale * scales[i]);
         }
-        if !self.bias.is_empty() {
-            let bias: [f32; N] = some(self.bias, column);
-            for i in 0..N {
-                reals[i] += bias[i];
-            }
-        }
-        if self.relu {
-            reals = reals.map(relu);
-        }
-        out[..N].copy_from_slice(&reals);
-        N
+        write_reals(reals, self.bias, column, self.relu, out);
     }
+}
+
+/// Adds the bias of `N` columns from `column` on, if there is one, replaces negative numbers by 0 if
+/// asked for, and writes them.
+#[inline(always)]
+pub(super) fn write_reals<const N: usize>(
+    mut reals: [f32; N],
+    bias: &[f32],
+    column: usize,
+    relu_too: bool,
+    out: &mut [f32],
+) {
+    if !bias.is_empty() {
+        let bias: [f32; N] = some(bias, column);
+        for i in 0..N {
+            reals[i] += bias[i];
+        }
+    }
+    if relu_too {
+        reals = reals.map(relu);
+    }
+    out[..N].copy_from_slice(&reals);
 }
 
 /// max(y, 0), but NaN stays NaN, which `f32::max` would hide, and −0 stays −0, for which it may return
 /// either zero.
 #[inline(always)]
-pub(super) fn relu(y: f32) -> f32 {
+fn relu(y: f32) -> f32 {
     if y < 0.0 { 0.0 } else { y }
 }
 
 /// `N` values from the one at `first` on.
 #[inline(always)]
-fn some<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
+pub(super) fn some<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
     let some = values[first..].first_chunk();
     *some.expect("a value for each column: that has been checked")
 }
 
 /// The only element, or the one at `index`.
 #[inline(always)]
-fn at<T: Copy>(values: &[T], index: usize) -> T {
+pub(super) fn at<T: Copy>(values: &[T], index: usize) -> T {
     match values {
         [one] => *one,
         each => each[index],

@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::activations::Activations;
 use super::driver::{self, Product, tiles};
-use super::epilogue::relu;
+use super::epilogue::{at, piece_by_piece, some, write_reals};
 use super::kernel::{MicroKernel, Panel4, Row, SUMS, panel_columns};
 use super::pack::{COLUMNS, DEPTHS, HalfBlock, MAX_DEPTH};
 use super::rows::{Needs, PackedRows, Sums};
@@ -231,7 +231,7 @@ impl Product for Int4<'_> {
     ) {
         let (weights, columns) = (self.weights, out.first().map_or(0, |row| row.len()));
         let mut room = Vec::new();
-        let activations = K::activations(rows.bytes(), &mut room);
+        let activations = kernel.activations(rows.bytes(), &mut room);
         let packed = rows.count() <= K::PACKED_ROWS;
         let (stride, width) = (rows.stride(), panel_columns::<K>());
         let height = if packed {
@@ -246,12 +246,11 @@ impl Product for Int4<'_> {
         let (integers, reals, blocks) = sums.with_reals(rows.count(), blocks);
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
-            reals.fill(Row([0.0; SUMS]));
-            for at in (0..count).step_by(width) {
+            if weights.depth == 0 {
                 // There is no panel without depths.
-                if weights.depth == 0 {
-                    continue;
-                }
+                reals.fill(Row([0.0; SUMS]));
+            }
+            for at in (0..count).step_by(width).take_while(|_| weights.depth > 0) {
                 let mut panel = weights.panel(first_column + first + at);
                 if !packed {
                     kernel.unpack(panel.halves, blocks);
@@ -275,22 +274,26 @@ impl Product for Int4<'_> {
 impl Int4<'_> {
     #[inline(always)]
     fn finish(&self, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
-        let scale = match self.output.row_scales {
-            [one] => *one,
-            each => each[row],
-        };
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = sum * scale;
-        }
-        if let Some(bias) = self.output.bias.get(column..) {
-            for (out, bias) in out.iter_mut().zip(bias) {
-                *out += bias;
-            }
-        }
-        if self.output.relu {
-            for out in out {
-                *out = relu(*out);
-            }
-        }
+        let scale = at(self.output.row_scales, row);
+        piece_by_piece!(out.len(), |at| self.write_scaled(
+            scale,
+            column + at,
+            &sums[at..],
+            &mut out[at..]
+        ));
+    }
+
+    /// Writes `N` columns from `column` on.
+    #[inline(always)]
+    fn write_scaled<const N: usize>(
+        &self,
+        scale: f32,
+        column: usize,
+        sums: &[f32],
+        out: &mut [f32],
+    ) {
+        let reals: [f32; N] = some(sums, 0);
+        let (bias, relu) = (self.output.bias, self.output.relu);
+        write_reals(reals.map(|real| real * scale), bias, column, relu, out);
     }
 }

@@ -43,7 +43,7 @@ impl<E: Epilogue> Product for Int8<'_, E> {
     ) {
         let columns = out.first().map_or(0, |row| row.len());
         let mut room = Vec::new();
-        let activations = K::activations(rows.bytes(), &mut room);
+        let activations = kernel.activations(rows.bytes(), &mut room);
         let weights = self.weights;
         let multiplication = Multiplication {
             kernel,
@@ -87,7 +87,8 @@ struct Multiplication<'a, K: MicroKernel> {
 }
 
 impl<K: MicroKernel> Multiplication<'_, K> {
-    /// Σ (a − zᵢ)(w − zⱼ) = Σ a·w − zᵢ·Σ w − zⱼ·(Σ a − K·zᵢ): all but the first term.
+    /// Σ (a − zᵢ)(w − zⱼ) = Σ a·w − zᵢ·Σ w − zⱼ·(Σ a − K·zᵢ): all but the first term, and what the
+    /// kernel's sums lack of that.
     ///
     /// For all panels at once, so that the compiler does not know `count`. If it does, it unrolls the
     /// loop over columns and makes vectors of rows, whose parts it then scatters over memory.
@@ -103,9 +104,11 @@ impl<K: MicroKernel> Multiplication<'_, K> {
         let weights = self.weights;
         let column_sums = weights.sums_of(first, count);
         let zero_points = &self.rows.zero_points()[rows.clone()];
-        for (sums, zero_point) in sums.iter_mut().zip(zero_points) {
+        let shortfalls = &self.rows.shortfalls()[rows.clone()];
+        let rows_start = zero_points.iter().zip(shortfalls);
+        for (sums, (zero_point, shortfall)) in sums.iter_mut().zip(rows_start) {
             for (sum, column_sum) in sums.iter_mut().zip(column_sums) {
-                *sum = zero_point.wrapping_mul(*column_sum).wrapping_neg();
+                *sum = shortfall.wrapping_sub(zero_point.wrapping_mul(*column_sum));
             }
         }
         let row_sums = self.rows.row_sums().get(rows).unwrap_or_default();

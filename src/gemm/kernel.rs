@@ -10,7 +10,7 @@ pub(super) mod amx;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx2_wide;
+pub(super) mod avx2_masked;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
@@ -68,6 +68,8 @@ impl<T> DerefMut for Row<T> {
 pub(super) struct Group<'a> {
     /// The zero point z of each row.
     pub(super) zero_points: &'a [i32],
+    /// Whether they are all the same.
+    pub(super) one_zero_point: bool,
     /// Σ w of each column.
     pub(super) column_sums: &'a [i32],
     /// The scale of each column.
@@ -100,11 +102,14 @@ impl<'a> Panel4<'a> {
     #[inline(always)]
     pub(super) fn groups(self) -> impl Iterator<Item = (usize, Range<usize>, Group<'a>)> {
         let groups = self.halves.len().div_ceil(self.group_blocks.max(1));
+        let first = self.zero_points.first();
+        let one_zero_point = self.zero_points.iter().all(|z| Some(z) == first);
         (0..groups).map(move |i| {
             let first = i * self.group_blocks;
             let end = self.halves.len().min(first + self.group_blocks);
             let group = Group {
                 zero_points: self.zero_points,
+                one_zero_point,
                 column_sums: &self.column_sums[i * self.width..][..self.width],
                 scales: &self.scales[i * self.width..][..self.width],
             };
@@ -146,9 +151,16 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     /// The activations that are `bytes`, less [`OFFSET`](Self::OFFSET); if these are none, written
     /// to `room`.
     fn activations<'a>(
+        self,
         bytes: &'a [u8],
         room: &'a mut Vec<Self::Activation>,
     ) -> &'a [Self::Activation];
+
+    /// What its sums of products with a row of `bytes` lack, the same in every column.
+    #[inline(always)]
+    fn shortfall(self, _bytes: &[u8]) -> i32 {
+        0
+    }
 
     /// Runs `task` compiled for this instruction set, so that the compiler may use it in the plain
     /// Rust around the kernel.
@@ -182,7 +194,7 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         }
     }
 
-    /// Multiplies the rows of `a` with a panel of 4-bit weights, group by group, and adds what the
+    /// Multiplies the rows of `a` with a panel of 4-bit weights, group by group, and writes what the
     /// sums are worth to `reals`, from column `at` on. Writes over `sums`.
     #[inline(always)]
     fn multiply_panel(
@@ -194,6 +206,9 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         at: usize,
     ) {
         let mut some = [Block([0; COLUMNS * DEPTHS]); 16];
+        for reals in reals.iter_mut() {
+            reals[at..at + panel.width].fill(0.0);
+        }
         for (depth, blocks, group) in panel.groups() {
             for sums in sums.iter_mut() {
                 sums[at..at + panel.width].fill(0);

@@ -17,7 +17,7 @@ pub(crate) const DEPTHS: usize = 4;
 /// Columns in a block.
 pub(crate) const COLUMNS: usize = 16;
 
-/// With more remainders than this among the weights, all products are made in 16 bits.
+/// With more remainders than this among the weights, they are not split.
 const MAX_REMAINDERS: f64 = 0.04;
 
 /// 16 columns by 4 depths, column by column.

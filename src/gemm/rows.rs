@@ -134,6 +134,8 @@ pub(super) struct PackedRows<'a, K: MicroKernel> {
     room: &'a mut RowRoom,
     stride: usize,
     zero_points: Vec<i32>,
+    /// [`MicroKernel::shortfall`] of each row.
+    shortfalls: Vec<i32>,
     /// Only for weights that have zero points.
     row_sums: Vec<i32>,
 }
@@ -149,6 +151,7 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
             room,
             stride,
             zero_points: Vec::new(),
+            shortfalls: Vec::new(),
             row_sums: Vec::new(),
         }
     }
@@ -201,6 +204,11 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         &self.zero_points
     }
 
+    /// [`MicroKernel::shortfall`] of each row.
+    pub(super) fn shortfalls(&self) -> &[i32] {
+        &self.shortfalls
+    }
+
     /// The sum of each row's activations, each less [`MicroKernel::OFFSET`], if the weights have zero
     /// points; none otherwise.
     pub(super) fn row_sums(&self) -> &[i32] {
@@ -251,6 +259,12 @@ impl<K: MicroKernel> Task for Arrange<'_, '_, K> {
         if rows.needs.strips && rows.count() > FEW_ROWS {
             rows.arrange_strips();
         }
+        let (kernel, read) = (rows.kernel, rows.needs.depth.next_multiple_of(DEPTHS));
+        let bytes = rows.room.bytes.chunks_exact(rows.stride.max(1));
+        rows.shortfalls.clear();
+        let shortfalls = bytes.map(|row| kernel.shortfall(&row[..read]));
+        rows.shortfalls.extend(shortfalls);
+        rows.shortfalls.resize(rows.count(), 0); // without depths there are no bytes
         rows.row_sums.clear();
         if rows.needs.row_sums {
             let bytes = rows.room.bytes.chunks_exact(rows.stride.max(1));

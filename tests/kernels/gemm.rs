@@ -1,9 +1,9 @@
 //! The matrix product.
 
-use fewer_bits::Error;
 use fewer_bits::gemm::{
     Activations, Kernel, MAX_DEPTH, MAX_DEPTH_WITH_ZERO_POINTS, PackedWeights, reference,
 };
+use fewer_bits::{Error, Isa};
 use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 
@@ -44,12 +44,27 @@ fn all_equal_the_reference_signed(a: ArrayView2<'_, i8>, a_zero: i8, b: ArrayVie
 #[test]
 fn the_instruction_sets_that_were_expected_were_tested_and_no_other() {
     let mut tested: Vec<_> = kernels().iter().map(|kernel| kernel.isa().name()).collect();
+    tested.dedup();
     println!("kernels tested on: {}", tested.join(", "));
     if let Ok(expected) = std::env::var("EXPECT_ISA") {
         let mut expected: Vec<_> = expected.split(',').collect();
         expected.sort();
         tested.sort();
         assert_eq!(tested, expected);
+    }
+}
+
+#[test]
+fn each_kernel_has_a_name_and_the_first_of_an_instruction_set_is_new() {
+    let all = kernels();
+    let names: std::collections::HashSet<_> = all.iter().map(|kernel| kernel.name()).collect();
+    assert_eq!(names.len(), all.len());
+    for isa in Isa::ALL {
+        let (all, new) = (Kernel::all(isa), Kernel::new(isa));
+        assert_eq!(all.first().map(|k| k.name()), new.map(|k| k.name()));
+        assert!(all.iter().all(|kernel| kernel.isa() == isa));
+        let most = if isa == Isa::Avx2 { 2 } else { 1 };
+        assert_eq!(all.len(), new.map_or(0, |_| most));
     }
 }
 

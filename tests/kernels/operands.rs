@@ -7,9 +7,9 @@ use rand::distr::{Distribution, StandardUniform};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The kernels that this machine can run, the portable one always among them.
+/// All kernels that this machine can run, the portable one always among them.
 pub(crate) fn kernels() -> Vec<Kernel> {
-    let kernels: Vec<_> = Isa::ALL.into_iter().filter_map(Kernel::new).collect();
+    let kernels: Vec<_> = Isa::ALL.into_iter().flat_map(Kernel::all).collect();
     assert!(kernels.iter().any(|kernel| kernel.isa() == Isa::Portable));
     kernels
 }

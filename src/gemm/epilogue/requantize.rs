@@ -170,24 +170,18 @@ impl<T: Code + Send + Sync, M: Multiplier> Epilogue for Requantize<T, M> {
 
     #[inline(always)]
     fn finish(&self, _row: usize, column: usize, sums: &[i32], out: &mut [T]) {
-        let mut at = 0;
-        while at < out.len() {
-            let (column, sums, out) = (column + at, &sums[at..], &mut out[at..]);
-            at += match out.len() {
-                64.. => self.write_codes::<64>(column, sums, out),
-                16.. => self.write_codes::<16>(column, sums, out),
-                8.. => self.write_codes::<8>(column, sums, out),
-                _ => self.write_codes::<1>(column, sums, out),
-            };
-        }
+        piece_by_piece!(out.len(), |at| self.write_codes(
+            column + at,
+            &sums[at..],
+            &mut out[at..]
+        ));
     }
 }
 
 impl<T: Code, M: Multiplier> Requantize<T, M> {
-    /// Writes the codes of `N` columns from `column` on, and returns `N`. It is known beforehand, so
-    /// the compiler makes vectors of it.
+    /// Writes the codes of `N` columns from `column` on.
     #[inline(always)]
-    fn write_codes<const N: usize>(&self, column: usize, sums: &[i32], out: &mut [T]) -> usize {
+    fn write_codes<const N: usize>(&self, column: usize, sums: &[i32], out: &mut [T]) {
         let m = match self.multipliers.as_slice() {
             [m] => [*m; N],
             each => some(each, column),
@@ -203,6 +197,5 @@ impl<T: Code, M: Multiplier> Requantize<T, M> {
             codes[i] = T::from_code(code);
         }
         out[..N].copy_from_slice(&codes);
-        N
     }
 }

@@ -71,7 +71,7 @@ impl MicroKernel for Amx {
     type Activation = u8;
 
     #[inline(always)]
-    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+    fn activations<'a>(self, bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
         bytes
     }
 
@@ -306,7 +306,7 @@ unsafe fn multiply_tiles(
     }
 }
 
-/// Adds the worth of the products with the groups of a panel.
+/// Writes what the products with the groups of a panel are worth.
 ///
 /// # Safety
 /// The CPU must have AMX and the features below, and the operating system allow it.
@@ -319,6 +319,9 @@ unsafe fn multiply_groups(
     (sums, reals): (&mut [SumRow], &mut [RealRow]),
     at: usize,
 ) {
+    for reals in reals.iter_mut() {
+        reals[at..at + panel_columns::<Amx>()].fill(0.0);
+    }
     for (depth, blocks, group) in panel.groups() {
         let (steps, rest) = panel.blocks[blocks].as_chunks::<2>().0.as_chunks();
         if steps.is_empty() {

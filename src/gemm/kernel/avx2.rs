@@ -38,7 +38,7 @@ impl MicroKernel for Avx2 {
     type Activation = u8;
 
     #[inline(always)]
-    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+    fn activations<'a>(self, bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
         bytes
     }
 
@@ -236,13 +236,15 @@ fn multiply_groups<const R: usize, W: Weights>(
     at: usize,
 ) {
     let mut reals = [[_mm256_setzero_ps(); 2]; R];
-    for r in 0..R {
-        reals[r] = [load_reals(&rows[r][at..]), load_reals(&rows[r][at + 8..])];
-    }
     for (depth, blocks, group) in panel.groups() {
         let (a, b) = (&a[depth..], &b[blocks]);
         assert!(holds_rows(a, R, stride, b.len() * DEPTHS));
-        let mut sums = [[_mm256_setzero_si256(); 2]; R];
+        let mut sums = [start(group.zero_points[0], group); R];
+        if !group.one_zero_point {
+            for r in 1..R {
+                sums[r] = start(group.zero_points[r], group);
+            }
+        }
         for (run, b) in b.chunks(RUN).enumerate() {
             let mut pairs = [[_mm256_setzero_si256(); 2]; R];
             for (i, b) in b.iter().enumerate() {
@@ -254,7 +256,7 @@ fn multiply_groups<const R: usize, W: Weights>(
             widen(&pairs, &mut sums);
         }
         for r in 0..R {
-            add_worth(sums[r], group, r, &mut reals[r]);
+            add_worth(sums[r], group, &mut reals[r]);
         }
     }
     for r in 0..R {
@@ -314,20 +316,27 @@ fn widen<const R: usize>(pairs: &[[__m256i; 2]; R], sums: &mut [[__m256i; 2]; R]
     }
 }
 
-/// Adds what the sums of row `r` are worth.
+/// What the sums of a group begin with: −z·Σ w.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_worth(sums: [__m256i; 2], group: Group<'_>, r: usize, reals: &mut [__m256; 2]) {
-    let zero_point = group.zero_points[r];
+fn start(zero_point: i32, group: Group<'_>) -> [__m256i; 2] {
+    if zero_point == 0 {
+        return [_mm256_setzero_si256(); 2]; // and the sums of the columns are not read
+    }
+    let minus = _mm256_set1_epi32(-zero_point);
+    [
+        _mm256_mullo_epi32(minus, load_integers(group.column_sums)),
+        _mm256_mullo_epi32(minus, load_integers(&group.column_sums[8..])),
+    ]
+}
+
+/// Adds what the sums of a row are worth.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_worth(sums: [__m256i; 2], group: Group<'_>, reals: &mut [__m256; 2]) {
     for half in 0..2 {
-        let mut sum = sums[half];
-        if zero_point != 0 {
-            let column_sums = load_integers(&group.column_sums[8 * half..]);
-            let offset = _mm256_mullo_epi32(_mm256_set1_epi32(zero_point), column_sums);
-            sum = _mm256_sub_epi32(sum, offset);
-        }
         let scales = load_reals(&group.scales[8 * half..]);
-        let worth = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
+        let worth = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), scales);
         reals[half] = _mm256_add_ps(reals[half], worth);
     }
 }
@@ -491,7 +500,7 @@ fn load_strip(bytes: &[u8; STRIP]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_block(block: &Block, half: usize) -> __m256i {
+pub(super) fn load_block(block: &Block, half: usize) -> __m256i {
     let bytes = &block.0.as_chunks::<32>().0[half];
     // SAFETY: 32 readable bytes.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }

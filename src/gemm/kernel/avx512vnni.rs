@@ -35,7 +35,7 @@ impl MicroKernel for Avx512Vnni {
     type Activation = u8;
 
     #[inline(always)]
-    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+    fn activations<'a>(self, bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
         bytes
     }
 
@@ -222,14 +222,16 @@ fn multiply_groups<const R: usize, const S: usize, W: Weights>(
     at: usize,
 ) {
     let mut reals = [[_mm512_setzero_ps(); 2]; R];
-    for r in 0..R {
-        let row = &rows[r];
-        reals[r] = [load_reals(&row[at..]), load_reals(&row[at + COLUMNS..])];
-    }
     for (depth, blocks, group) in panel.groups() {
         let (a, b) = (&a[depth..], &b[blocks.start / 2..blocks.end / 2]);
         assert!(holds_rows(a, R, stride, b.len() * DEPTHS));
         let mut sums = [[[_mm512_setzero_si512(); 2]; R]; S];
+        sums[0] = [start(group.zero_points[0], group); R];
+        if !group.one_zero_point {
+            for r in 1..R {
+                sums[0][r] = start(group.zero_points[r], group);
+            }
+        }
         let (turns, rest) = b.as_chunks::<S>();
         for (i, turn) in turns.iter().enumerate() {
             for s in 0..S {
@@ -249,7 +251,7 @@ fn multiply_groups<const R: usize, const S: usize, W: Weights>(
                 sums[0][r][0] = _mm512_add_epi32(sums[0][r][0], sums[s][r][0]);
                 sums[0][r][1] = _mm512_add_epi32(sums[0][r][1], sums[s][r][1]);
             }
-            add_worth(sums[0][r], group, r, &mut reals[r]);
+            add_worth(sums[0][r], group, &mut reals[r]);
         }
     }
     for r in 0..R {
@@ -281,20 +283,27 @@ unsafe fn add_products<const R: usize>(
     }
 }
 
-/// Adds what the sums of row `r` are worth.
+/// What the sums of a group begin with: −z·Σ w.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-fn add_worth(sums: [__m512i; 2], group: Group<'_>, r: usize, reals: &mut [__m512; 2]) {
-    let zero_point = group.zero_points[r];
+fn start(zero_point: i32, group: Group<'_>) -> [__m512i; 2] {
+    if zero_point == 0 {
+        return [_mm512_setzero_si512(); 2]; // and the sums of the columns are not read
+    }
+    let minus = _mm512_set1_epi32(-zero_point);
+    [
+        _mm512_mullo_epi32(minus, load_integers(group.column_sums)),
+        _mm512_mullo_epi32(minus, load_integers(&group.column_sums[COLUMNS..])),
+    ]
+}
+
+/// Adds what the sums of a row are worth.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn add_worth(sums: [__m512i; 2], group: Group<'_>, reals: &mut [__m512; 2]) {
     for block in 0..2 {
-        let mut sum = sums[block];
-        if zero_point != 0 {
-            let column_sums = load_integers(&group.column_sums[COLUMNS * block..]);
-            let offset = _mm512_mullo_epi32(_mm512_set1_epi32(zero_point), column_sums);
-            sum = _mm512_sub_epi32(sum, offset);
-        }
         let scales = load_reals(&group.scales[COLUMNS * block..]);
-        let worth = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales);
+        let worth = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[block]), scales);
         reals[block] = _mm512_add_ps(reals[block], worth);
     }
 }

@@ -64,7 +64,7 @@ impl<D: DotProduct> MicroKernel for D {
     type Activation = u8;
 
     #[inline(always)]
-    fn activations<'a>(bytes: &'a [u8], room: &'a mut Vec<u8>) -> &'a [u8] {
+    fn activations<'a>(self, bytes: &'a [u8], room: &'a mut Vec<u8>) -> &'a [u8] {
         if !D::SIGNED {
             return bytes;
         }

@@ -12,7 +12,7 @@ impl MicroKernel for Portable {
     const BLOCKS: usize = 1;
     type Activation = u8;
 
-    fn activations<'a>(bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
+    fn activations<'a>(self, bytes: &'a [u8], _room: &'a mut Vec<u8>) -> &'a [u8] {
         bytes
     }
 
