@@ -17,6 +17,7 @@ mod int8;
 mod kernel;
 pub mod ladder;
 mod pack;
+mod pairs;
 mod reference;
 mod rows;
 mod split;
@@ -116,7 +117,7 @@ impl Kernel {
         match isa {
             Isa::Portable => Some(Chosen::Portable(Portable)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Avx2::detect().map(|avx2| match Avx2Masked::costs_nothing() {
+            Isa::Avx2 => Avx2::detect().map(|avx2| match Avx2Masked::is_faster() {
                 true => Chosen::Avx2Masked(Avx2Masked(avx2)),
                 false => Chosen::Avx2(avx2),
             }),
@@ -198,6 +199,14 @@ impl Kernel {
         return matches!(self.0, Chosen::Avx2(_));
         #[cfg(not(target_arch = "x86_64"))]
         false
+    }
+
+    /// Whether it multiplies depths in pairs, in an order that each panel has for itself.
+    fn pairs_depths(self) -> bool {
+        fn of<K: MicroKernel>(_: K) -> bool {
+            K::PAIRS
+        }
+        with_micro_kernel!(self.0, kernel => of(kernel))
     }
 
     /// The kernel of the same instruction set that takes any weights.

@@ -63,7 +63,7 @@ impl<E: Epilogue> Product for Int8<'_, E> {
                 }
                 multiplication.start_with_zero_points(column, padded, some.clone(), sums);
                 multiplication.add_remainders(column, padded, start, sums);
-                if rows.count() == 1 && count == SUMS {
+                if rows.count() == 1 && count == SUMS && !K::PAIRS {
                     let panels = weights.panels(column, SUMS);
                     kernel.multiply_row(activations, panels, &mut sums[0]);
                 } else {
@@ -161,20 +161,25 @@ impl<K: MicroKernel> Multiplication<'_, K> {
         sums: &mut [SumRow],
     ) {
         let (stride, groups) = (self.rows.stride(), self.weights.depth().div_ceil(DEPTHS));
-        // What is multiplied with one tile only need not stay in a cache.
-        let chunk_groups = match self.rows.count() <= K::ROWS {
+        let width = panel_columns::<K>();
+        // What is multiplied with one tile only need not stay in a cache, and is read as it lies in memory.
+        let once = self.rows.count() <= K::ROWS;
+        let chunk_groups = match once && !K::PAIRS {
             true => groups.max(1),
             false => K::CHUNK_GROUPS,
         };
-        for chunk in (0..groups).step_by(chunk_groups) {
-            let end = groups.min(chunk + chunk_groups);
-            for at in (0..count).step_by(panel_columns::<K>()) {
-                let blocks = self.weights.panels(first + at, panel_columns::<K>());
-                let blocks = &blocks[chunk * K::BLOCKS..end * K::BLOCKS];
-                for tile in tiles(sums.len(), K::ROWS) {
-                    let a = &a[(start + tile.start) * stride + chunk * DEPTHS..];
-                    self.kernel.multiply(a, stride, blocks, &mut sums[tile], at);
-                }
+        let (chunks, panels) = (groups.div_ceil(chunk_groups), count.div_ceil(width));
+        for i in 0..chunks * panels {
+            let (chunk, panel) = match once {
+                true => (i % chunks, i / chunks),
+                false => (i / panels, i % panels),
+            };
+            let (chunk, at) = (chunk * chunk_groups, panel * width);
+            let depths = chunk..groups.min(chunk + chunk_groups);
+            let part = self.weights.part(first + at, width, depths);
+            for tile in tiles(sums.len(), K::ROWS) {
+                let a = &a[(start + tile.start) * stride + chunk * DEPTHS..];
+                self.kernel.multiply(a, stride, part, &mut sums[tile], at);
             }
         }
     }

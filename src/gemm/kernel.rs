@@ -24,6 +24,7 @@ pub(super) mod portable;
 use std::ops::{Deref, DerefMut, Range};
 
 use super::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
+use super::pairs::Part;
 use super::split::Remainders;
 
 /// The unit of rows for remainders: one vector of bytes.
@@ -141,6 +142,8 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const SUM_ROWS: usize = Self::BLOCK_ROWS;
     /// Groups of 4 depths that are multiplied at a time: a panel's blocks stay in the first-level cache.
     const CHUNK_GROUPS: usize = 256;
+    /// Whether depths come in pairs, [`CHUNK_GROUPS`](Self::CHUNK_GROUPS) at a time.
+    const PAIRS: bool = false;
     /// What the address of a row is a multiple of.
     const ROW_ALIGNMENT: usize = 16;
     /// What [`activations`](Self::activations) takes from each unsigned byte.
@@ -166,14 +169,14 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     /// Rust around the kernel.
     fn enter<T: Task>(self, task: T);
 
-    /// Adds the product of `a` and `b` to `sums`, of which there is one for each row of the tile,
-    /// from column `at` on. Rows of `a` begin `stride` activations apart; `b` holds, for each group
+    /// Adds the product of `a` and `part` to `sums`, of which there is one for each row of the tile,
+    /// from column `at` on. Rows of `a` begin `stride` activations apart; the part holds, for each group
     /// of 4 depths, [`BLOCKS`](Self::BLOCKS) blocks.
     fn multiply(
         self,
         a: &[Self::Activation],
         stride: usize,
-        b: &[Block],
+        part: Part<'_>,
         sums: &mut [SumRow],
         at: usize,
     );
@@ -219,11 +222,14 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
                     for halves in panel.halves[blocks].chunks(some.len()) {
                         let blocks = &mut some[..halves.len()];
                         self.unpack(halves, blocks);
-                        self.multiply(a, stride, blocks, sums, at);
+                        self.multiply(a, stride, Part::in_order(blocks), sums, at);
                         a = &a[halves.len() / Self::BLOCKS * DEPTHS..];
                     }
                 }
-                unpacked => self.multiply(a, stride, &unpacked[blocks], sums, at),
+                unpacked => {
+                    let part = Part::in_order(&unpacked[blocks]);
+                    self.multiply(a, stride, part, sums, at);
+                }
             }
             for (row, (sums, reals)) in sums.iter().zip(reals.iter_mut()).enumerate() {
                 let columns = group.column_sums.iter().zip(group.scales);
@@ -244,7 +250,8 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         let panels = SUMS / panel_columns::<Self>();
         let sums = std::slice::from_mut(sums);
         for (panel, b) in b.chunks_exact((b.len() / panels).max(1)).enumerate() {
-            self.multiply(a, a.len(), b, sums, panel * panel_columns::<Self>());
+            let at = panel * panel_columns::<Self>();
+            self.multiply(a, a.len(), Part::in_order(b), sums, at);
         }
     }
 

@@ -3,9 +3,12 @@
 //! They are cut into *panels* of 16 columns (or 32), and a panel into *blocks* of 16 columns by 4
 //! depths: 64 bytes, one cache line. All kernels multiply 4 depths at a time. Chapter 17.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use super::activations::is_code;
+use super::pairs::{CHUNK, Part, pair_up};
 use super::split::{MAX_SPLIT_DEPTH, Remainders, make_safe};
 use super::{Chosen, Kernel};
 use crate::error::{Error, Result, same_length};
@@ -47,6 +50,10 @@ pub struct PackedWeights {
     columns: usize,
     /// Panel by panel; within a panel depth by depth; within a depth block by block.
     blocks: Vec<Block>,
+    /// For a kernel that pairs depths: each block's position in its [`CHUNK`], and how many blocks of each
+    /// chunk are in pairs.
+    positions: Vec<u8>,
+    paired: Vec<usize>,
     /// Of each column, and 0 for those that fill up the last panel.
     column_sums: Vec<i32>,
     /// Likewise; none if all are 0.
@@ -132,6 +139,8 @@ impl PackedWeights {
             depth,
             columns,
             blocks: Vec::new(),
+            positions: Vec::new(),
+            paired: Vec::new(),
             column_sums,
             zero_points,
             remainders: Remainders::new(),
@@ -146,6 +155,9 @@ impl PackedWeights {
             packed.remainders = Remainders::new();
         }
         packed.fill(weights, None);
+        if packed.kernel.pairs_depths() {
+            packed.pair_depths();
+        }
         Ok(packed)
     }
 
@@ -179,6 +191,22 @@ impl PackedWeights {
             }
         }
         true
+    }
+
+    /// Brings the depths of each panel in pairs.
+    fn pair_depths(&mut self) {
+        let groups = self.depth.div_ceil(DEPTHS).max(1);
+        for panel in self.blocks.chunks_exact_mut(groups) {
+            for chunk in panel.chunks_mut(CHUNK) {
+                let (order, paired) = pair_up(chunk);
+                let in_order = chunk.to_vec();
+                for (block, position) in chunk.iter_mut().zip(&order) {
+                    *block = in_order[usize::from(*position)];
+                }
+                self.positions.extend(order);
+                self.paired.push(paired);
+            }
+        }
     }
 
     /// The depth K.
@@ -224,6 +252,23 @@ impl PackedWeights {
     pub(super) fn panels(&self, first: usize, count: usize) -> &[Block] {
         let groups = self.depth.div_ceil(DEPTHS);
         &self.blocks[first / COLUMNS * groups..][..count / COLUMNS * groups]
+    }
+
+    /// The groups of depths `groups` of the panel that begins at column `first`, for a kernel whose panels have
+    /// `count` columns.
+    #[inline(always)]
+    pub(super) fn part(&self, first: usize, count: usize, groups: Range<usize>) -> Part<'_> {
+        let (panel, across) = (first / count, count / COLUMNS);
+        let blocks = &self.panels(first, count)[groups.start * across..groups.end * across];
+        if self.positions.is_empty() {
+            return Part::in_order(blocks);
+        }
+        let all = self.depth.div_ceil(DEPTHS);
+        Part {
+            blocks,
+            paired: self.paired[panel * all.div_ceil(CHUNK) + groups.start / CHUNK],
+            positions: &self.positions[panel * all..][groups],
+        }
     }
 
     /// The micro-kernel that reads them.

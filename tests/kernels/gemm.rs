@@ -184,6 +184,25 @@ fn a_row_may_have_its_own_zero_point() {
     }
 }
 
+/// Four weights of 63 or −64 are the largest whose products with any activations 16 bits hold.
+#[test]
+fn weights_that_are_nearly_too_large_to_be_summed_in_16_bits_do_not_saturate() {
+    for (rows, depth, columns) in [(1, 64, 64), (3, 40, 17), (70, 1100, 33)] {
+        for weight in [-65i8, -64, -63, 62, 63, 64] {
+            for code in [0u8, 1, 127, 128, 255] {
+                let a = Array2::from_elem((rows, depth), code);
+                let b = Array2::from_elem((depth, columns), weight);
+                all_equal_the_reference(a.view(), 128, b.view());
+                let b = Array2::from_shape_fn(b.dim(), |(k, j)| match (k + j) % 3 {
+                    0 => -1 - weight,
+                    _ => weight,
+                });
+                all_equal_the_reference(a.view(), 0, b.view());
+            }
+        }
+    }
+}
+
 #[test]
 fn strides_do_not_matter() {
     let a: Array2<u8> = uniform(5, 40, 34);

@@ -13,6 +13,7 @@ use super::avx512vnni::{Avx512Vnni, load_integers, load_reals, store_reals};
 use super::{Group, MicroKernel, Panel4, RealRow, SUMS, SumRow, Task, holds_rows, panel_columns};
 use crate::gemm::driver::tiles;
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
+use crate::gemm::pairs::Part;
 use crate::isa::Isa;
 
 /// The rows of a tile.
@@ -118,7 +119,8 @@ impl MicroKernel for Amx {
     }
 
     #[inline(always)]
-    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
+        let b = part.blocks;
         let (steps, rest) = b.as_chunks::<2>().0.as_chunks();
         if !steps.is_empty() && !sums.is_empty() {
             // SAFETY: `self` proves that the CPU has AMX, which may be used.
@@ -143,7 +145,7 @@ fn multiply_rest(
 ) {
     for tile in tiles(sums.len(), Avx512Vnni::ROWS) {
         let a = &a[tile.start * stride..];
-        vnni.multiply(a, stride, b, &mut sums[tile], at);
+        vnni.multiply(a, stride, Part::in_order(b), &mut sums[tile], at);
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Group, MAX_STRIPS, MicroKernel, Panel4, RealRow, STRIP, SUMS, SumRow, Task, holds_rows,
 };
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
+use crate::gemm::pairs::Part;
 use crate::gemm::split::Remainders;
 
 /// The panels of a row of sums.
@@ -49,7 +50,8 @@ impl MicroKernel for Avx2 {
     }
 
     #[inline(always)]
-    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
+        let b = part.blocks;
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
             match sums.len() {

@@ -1,17 +1,19 @@
-//! AVX2 for any weights: `vpmaddubsw` on the magnitudes of activations, which their signs mask.
+//! AVX2 for any weights: `vpmaddubsw` on the magnitudes of activations, whose signs mask the weights.
 //!
-//! An activation a less 128 is a = |a| or −|a| with |a| ≤ 128. Where it is negative, all bits of the weight are
-//! flipped instead, which makes −w − 1 of w, and |a|·(−w − 1) = a·w − |a|. So a pair of products lies between
-//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold, and what the sum of a row lacks, Σ |a|
-//! over its negative activations, is the same in every column. Chapter 17.
+//! Less 128, an activation is a = |a| or −|a| with |a| ≤ 128. Where it is negative, all bits of the weight are
+//! flipped instead, which makes −w − 1 of w, and |a|·(−w − 1) = a·w − |a|. So two products lie between
+//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold, and of most weights even four; which, that
+//! is found when they are packed (`pairs.rs`). What a row's sums lack, Σ |a| over its negative activations, is
+//! the same in every column. Chapter 17.
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // see `avx2`
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Avx2, PANELS, fetch_ahead, load_block, load_sums, store_sums};
+use super::avx2::{Avx2, fetch_ahead, load_block, load_sums, store_sums};
 use super::{MicroKernel, Panel4, RealRow, SumRow, Task, holds_rows};
-use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
+use crate::gemm::pack::{Block, DEPTHS};
+use crate::gemm::pairs::{CHUNK, Part};
 
 /// Holds the proof that this CPU has AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +23,10 @@ pub(in crate::gemm) struct Avx2Masked(pub(in crate::gemm) Avx2);
 type Four = [[u8; DEPTHS]; 2];
 
 impl Avx2Masked {
-    /// Whether masks cost nothing on this CPU: AMD's with AVX2 start up to four vector instructions a cycle, and
-    /// at most two of them may be multiplications. Of this kernel's, two in four are. (Others start three.)
-    pub(in crate::gemm) fn costs_nothing() -> bool {
+    /// Whether it is faster than split weights on this CPU: AMD's with AVX2 start up to four vector instructions
+    /// a cycle, of which at most two may be multiplications. Of this kernel's, three in seven are. (Others start
+    /// three.)
+    pub(in crate::gemm) fn is_faster() -> bool {
         let vendor = __cpuid(0);
         let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
         matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
@@ -31,9 +34,12 @@ impl Avx2Masked {
 }
 
 impl MicroKernel for Avx2Masked {
-    // 10 registers for sums, 2 for weights, 1 for ones, 1 for magnitudes, 1 for masks and 1 for products.
-    const ROWS: usize = 5;
+    // 6 registers for sums, 4 for weights of two groups, 1 for ones, 1 for magnitudes, 1 for masks, 2 for products
+    // of one group and 1 for those of the other.
+    const ROWS: usize = 3;
     const BLOCKS: usize = 1;
+    const CHUNK_GROUPS: usize = CHUNK;
+    const PAIRS: bool = true;
     const OFFSET: i32 = 128;
     type Activation = [u8; 2];
 
@@ -57,16 +63,21 @@ impl MicroKernel for Avx2Masked {
     }
 
     #[inline(always)]
-    fn multiply(self, a: &[[u8; 2]], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply(
+        self,
+        a: &[[u8; 2]],
+        stride: usize,
+        part: Part<'_>,
+        sums: &mut [SumRow],
+        at: usize,
+    ) {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe {
             match sums.len() {
                 0 => {}
-                1 => multiply::<1>(a, stride, b, sums, at),
-                2 => multiply::<2>(a, stride, b, sums, at),
-                3 => multiply::<3>(a, stride, b, sums, at),
-                4 => multiply::<4>(a, stride, b, sums, at),
-                _ => multiply::<5>(a, stride, b, sums, at),
+                1 => multiply::<1>(a, stride, part, sums, at),
+                2 => multiply::<2>(a, stride, part, sums, at),
+                _ => multiply::<3>(a, stride, part, sums, at),
             }
         }
     }
@@ -82,15 +93,8 @@ impl MicroKernel for Avx2Masked {
         unreachable!("Kernel::for_4_bit_weights is another one");
     }
 
-    #[inline(always)]
-    fn multiply_row(self, a: &[[u8; 2]], b: &[Block], sums: &mut SumRow) {
-        // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { multiply_row(a, b, sums) }
-    }
-
-    #[inline(always)]
-    fn transpose(self, rows: &[u8], stride: usize) -> [[u8; 16]; 16] {
-        self.0.transpose(rows, stride)
+    fn multiply_row(self, _a: &[[u8; 2]], _b: &[Block], _sums: &mut SumRow) {
+        unreachable!("one row is multiplied part by part, too: depths have an order");
     }
 }
 
@@ -141,22 +145,49 @@ fn sum_of_negative(bytes: &[u8]) -> i32 {
 fn multiply<const R: usize>(
     a: &[[u8; 2]],
     stride: usize,
-    b: &[Block],
+    part: Part<'_>,
     rows: &mut [SumRow],
     at: usize,
 ) {
-    assert!(b.is_empty() || holds_rows(a, R, stride, b.len() * DEPTHS));
+    let groups = part.blocks.len();
+    assert!(groups == 0 || holds_rows(a, R, stride, groups * DEPTHS));
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for r in 0..R {
         sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + 8)];
     }
-    for (group, b) in b.iter().enumerate() {
-        let b = [load_block(b, 0), load_block(b, 1)];
+    let four = |r: usize, position: u8| {
+        let group = usize::from(position).min(groups - 1);
+        // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·groups ≤ len(a), as asserted: groups are not 0
+        // where there is a position. So these are 4 pairs of bytes.
+        unsafe { &*a.as_ptr().add(r * stride + group * DEPTHS).cast::<Four>() }
+    };
+    let (pairs, singles) = part.blocks.split_at(part.paired);
+    let (at_pairs, at_singles) = part.positions.split_at(part.paired);
+    let (pairs, at_pairs) = (pairs.as_chunks::<2>().0, at_pairs.as_chunks::<2>().0);
+    for (b, positions) in pairs.iter().zip(at_pairs) {
+        if R == 1 {
+            fetch_ahead(&b[0]);
+            fetch_ahead(&b[1]);
+        }
         for r in 0..R {
-            // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·len(b) ≤ len(a), as asserted.
-            let four = unsafe { a.as_ptr().add(r * stride + group * DEPTHS).cast::<Four>() };
-            // SAFETY: so these are 4 readable pairs of bytes.
-            add_products(&mut sums[r], unsafe { &*four }, b);
+            let first = products(four(r, positions[0]), &b[0]);
+            let second = products(four(r, positions[1]), &b[1]);
+            for half in 0..2 {
+                // 16 bits hold the sum, for these weights.
+                let pairs = _mm256_add_epi16(first[half], second[half]);
+                add_widened(&mut sums[r][half], pairs);
+            }
+        }
+    }
+    for (b, position) in singles.iter().zip(at_singles) {
+        if R == 1 {
+            fetch_ahead(b);
+        }
+        for r in 0..R {
+            let pairs = products(four(r, *position), b);
+            for half in 0..2 {
+                add_widened(&mut sums[r][half], pairs[half]);
+            }
         }
     }
     for r in 0..R {
@@ -165,33 +196,23 @@ fn multiply<const R: usize>(
     }
 }
 
-/// Adds the products of 4 depths of one row.
+/// The products of 4 activations, added in pairs. 16 bits hold any.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_products(sums: &mut [__m256i; 2], [magnitudes, masks]: &Four, b: [__m256i; 2]) {
-    let ones = _mm256_set1_epi16(1);
+fn products([magnitudes, masks]: &Four, b: &Block) -> [__m256i; 2] {
     let magnitudes = _mm256_set1_epi32(i32::from_ne_bytes(*magnitudes));
     let masks = _mm256_set1_epi32(i32::from_ne_bytes(*masks));
+    let mut pairs = [_mm256_setzero_si256(); 2];
     for half in 0..2 {
-        let weights = _mm256_xor_si256(b[half], masks);
-        let pairs = _mm256_maddubs_epi16(magnitudes, weights); // 16 bits hold any
-        let fours = _mm256_madd_epi16(pairs, ones);
-        sums[half] = _mm256_add_epi32(sums[half], fours);
+        let weights = _mm256_xor_si256(load_block(b, half), masks);
+        pairs[half] = _mm256_maddubs_epi16(magnitudes, weights);
     }
+    pairs
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
-fn multiply_row(a: &[[u8; 2]], b: &[Block], row: &mut SumRow) {
-    let groups = b.len() / PANELS;
-    let fours = a.as_flattened().as_chunks::<DEPTHS>().0.as_chunks::<2>().0;
-    for panel in 0..PANELS {
-        let at = panel * COLUMNS;
-        let mut sums = [load_sums(row, at), load_sums(row, at + 8)];
-        for (four, b) in fours.iter().zip(&b[panel * groups..][..groups]) {
-            fetch_ahead(b);
-            add_products(&mut sums, four, [load_block(b, 0), load_block(b, 1)]);
-        }
-        store_sums(sums[0], row, at);
-        store_sums(sums[1], row, at + 8);
-    }
+fn add_widened(sums: &mut __m256i, pairs: __m256i) {
+    let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    *sums = _mm256_add_epi32(*sums, fours);
 }

@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 use super::avx2::fetch_ahead;
 use super::{Group, MicroKernel, Panel4, RealRow, SumRow, Task, holds_rows};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS, HalfBlock};
+use crate::gemm::pairs::Part;
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI: only [`detect`](Self::detect) makes one.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +79,8 @@ impl MicroKernel for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
-        let b = b.as_chunks::<2>().0;
+    fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
+        let b = part.blocks.as_chunks::<2>().0;
         // SAFETY: `self` proves that the CPU has the features that each call needs.
         unsafe {
             match sums.len() {

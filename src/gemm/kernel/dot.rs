@@ -7,6 +7,7 @@
 
 use super::{MicroKernel, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS};
+use crate::gemm::pairs::Part;
 
 /// The instructions of one instruction set, and the tile that its registers hold. A value is the
 /// proof that the CPU has them. All methods are `#[inline(always)]`, so that they are compiled for
@@ -79,11 +80,11 @@ impl<D: DotProduct> MicroKernel for D {
     }
 
     #[inline(always)]
-    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
         let operands = Operands {
             a,
             stride,
-            b,
+            b: part.blocks,
             sums,
             at,
         };

@@ -2,6 +2,7 @@
 
 use super::{MicroKernel, SumRow, Task};
 use crate::gemm::pack::{Block, COLUMNS, DEPTHS};
+use crate::gemm::pairs::Part;
 
 /// Needs no proof: every CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,8 @@ impl MicroKernel for Portable {
         task.run();
     }
 
-    fn multiply(self, a: &[u8], stride: usize, b: &[Block], sums: &mut [SumRow], at: usize) {
+    fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
+        let b = part.blocks;
         for (r, sums) in sums.iter_mut().enumerate() {
             let sums = &mut sums[at..at + COLUMNS];
             for (a, Block(b)) in a[r * stride..].as_chunks::<DEPTHS>().0.iter().zip(b) {
