@@ -1,10 +1,11 @@
 //! The product of 8-bit activations and 8-bit weights, block by block.
 
 use std::ops::Range;
+use std::slice;
 
 use super::driver::{Product, tiles};
 use super::epilogue::Epilogue;
-use super::kernel::{MicroKernel, STRIP, SUMS, SumRow, add_row_remainders, panel_columns};
+use super::kernel::{MicroKernel, Row, STRIP, SUMS, SumRow, add_row_remainders, panel_columns};
 use super::pack::{DEPTHS, PackedWeights};
 use super::rows::{Needs, PackedRows, Sums};
 
@@ -51,6 +52,7 @@ impl<E: Epilogue> Product for Int8<'_, E> {
             rows,
         };
         let sums = sums.integers(rows.count().min(K::SUM_ROWS));
+        let alike = weights.depth() > 0 && weights.remainders().is_empty() && rows.start_alike();
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
             let padded = count.next_multiple_of(panel_columns::<K>());
@@ -61,13 +63,30 @@ impl<E: Epilogue> Product for Int8<'_, E> {
                 for out in &out[some.clone()] {
                     kernel.fetch(&out[first..first + count]);
                 }
-                multiplication.start_with_zero_points(column, padded, some.clone(), sums);
-                multiplication.add_remainders(column, padded, start, sums);
-                if rows.count() == 1 && count == SUMS && !K::PAIRS {
+                let one_row = rows.count() == 1 && count == SUMS && !K::PAIRS;
+                let mut common = Row([0; SUMS]);
+                let alike = alike && !one_row;
+                match alike {
+                    true => {
+                        let common = slice::from_mut(&mut common);
+                        multiplication.start_with_zero_points(
+                            column,
+                            padded,
+                            start..start + 1,
+                            common,
+                        );
+                    }
+                    false => {
+                        multiplication.start_with_zero_points(column, padded, some.clone(), sums);
+                        multiplication.add_remainders(column, padded, start, sums);
+                    }
+                }
+                if one_row {
                     let panels = weights.panels(column, SUMS);
                     kernel.multiply_row(activations, panels, &mut sums[0]);
                 } else {
-                    multiplication.add_products(activations, column, padded, start, sums);
+                    let common = alike.then_some(&common);
+                    multiplication.add_products(common, activations, (column, padded), start, sums);
                 }
                 for ((row, out), sums) in some.clone().zip(&mut out[some]).zip(sums.iter()) {
                     let out = &mut out[first..first + count];
@@ -154,9 +173,9 @@ impl<K: MicroKernel> Multiplication<'_, K> {
     #[inline(always)]
     fn add_products(
         &self,
+        common: Option<&SumRow>,
         a: &[K::Activation],
-        first: usize,
-        count: usize,
+        (first, count): (usize, usize),
         start: usize,
         sums: &mut [SumRow],
     ) {
@@ -179,7 +198,15 @@ impl<K: MicroKernel> Multiplication<'_, K> {
             let part = self.weights.part(first + at, width, depths);
             for tile in tiles(sums.len(), K::ROWS) {
                 let a = &a[(start + tile.start) * stride + chunk * DEPTHS..];
-                self.kernel.multiply(a, stride, part, &mut sums[tile], at);
+                let sums = &mut sums[tile];
+                match common.filter(|_| chunk == 0) {
+                    Some(row) => {
+                        let start = &row[at..at + width];
+                        self.kernel
+                            .multiply_from(start, a, stride, part, (sums, at));
+                    }
+                    None => self.kernel.multiply(a, stride, part, sums, at),
+                }
             }
         }
     }

@@ -181,6 +181,23 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         at: usize,
     );
 
+    /// Writes the product of `a` and `part` to `sums`, plus `start`, which is the same for each row: a
+    /// number for each column of the panel.
+    #[inline(always)]
+    fn multiply_from(
+        self,
+        start: &[i32],
+        a: &[Self::Activation],
+        stride: usize,
+        part: Part<'_>,
+        (sums, at): (&mut [SumRow], usize),
+    ) {
+        for sums in sums.iter_mut() {
+            sums[at..at + start.len()].copy_from_slice(start);
+        }
+        self.multiply(a, stride, part, sums, at);
+    }
+
     /// Is told what will be written soon.
     #[inline(always)]
     fn fetch<T>(self, _place: &[T]) {}

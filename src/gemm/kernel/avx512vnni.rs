@@ -80,25 +80,48 @@ impl MicroKernel for Avx512Vnni {
 
     #[inline(always)]
     fn multiply(self, a: &[u8], stride: usize, part: Part<'_>, sums: &mut [SumRow], at: usize) {
-        let b = part.blocks.as_chunks::<2>().0;
-        // SAFETY: `self` proves that the CPU has the features that each call needs.
-        unsafe {
-            match sums.len() {
-                0 => {}
-                1 => multiply::<1>(a, stride, b, sums, at),
-                2 => multiply::<2>(a, stride, b, sums, at),
-                3 => multiply::<3>(a, stride, b, sums, at),
-                4 => multiply::<4>(a, stride, b, sums, at),
-                5 => multiply::<5>(a, stride, b, sums, at),
-                6 => multiply::<6>(a, stride, b, sums, at),
-                7 => multiply::<7>(a, stride, b, sums, at),
-                8 => multiply::<8>(a, stride, b, sums, at),
-                9 => multiply::<9>(a, stride, b, sums, at),
-                10 => multiply::<10>(a, stride, b, sums, at),
-                11 => multiply::<11>(a, stride, b, sums, at),
-                _ => multiply::<12>(a, stride, b, sums, at),
-            }
-        }
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { multiply_tile(None, a, stride, part, (sums, at)) }
+    }
+
+    #[inline(always)]
+    fn multiply_from(
+        self,
+        start: &[i32],
+        a: &[u8],
+        stride: usize,
+        part: Part<'_>,
+        sums: (&mut [SumRow], usize),
+    ) {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { multiply_tile(Some(start), a, stride, part, sums) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+fn multiply_tile(
+    start: Option<&[i32]>,
+    a: &[u8],
+    stride: usize,
+    part: Part<'_>,
+    sums: (&mut [SumRow], usize),
+) {
+    let b = part.blocks.as_chunks::<2>().0;
+    match sums.0.len() {
+        0 => {}
+        1 => multiply::<1>(start, a, stride, b, sums),
+        2 => multiply::<2>(start, a, stride, b, sums),
+        3 => multiply::<3>(start, a, stride, b, sums),
+        4 => multiply::<4>(start, a, stride, b, sums),
+        5 => multiply::<5>(start, a, stride, b, sums),
+        6 => multiply::<6>(start, a, stride, b, sums),
+        7 => multiply::<7>(start, a, stride, b, sums),
+        8 => multiply::<8>(start, a, stride, b, sums),
+        9 => multiply::<9>(start, a, stride, b, sums),
+        10 => multiply::<10>(start, a, stride, b, sums),
+        11 => multiply::<11>(start, a, stride, b, sums),
+        _ => multiply::<12>(start, a, stride, b, sums),
     }
 }
 
@@ -110,16 +133,21 @@ fn enter<T: Task>(task: T) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
 fn multiply<const R: usize>(
+    start: Option<&[i32]>,
     a: &[u8],
     stride: usize,
     b: &[[Block; 2]],
-    rows: &mut [SumRow],
-    at: usize,
+    (rows, at): (&mut [SumRow], usize),
 ) {
     assert!(b.is_empty() || holds_rows(a, R, stride, b.len() * DEPTHS));
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
-    for r in 0..R {
-        sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + COLUMNS)];
+    match start {
+        Some(start) => sums = [[load_integers(start), load_integers(&start[COLUMNS..])]; R],
+        None => {
+            for r in 0..R {
+                sums[r] = [load_sums(&rows[r], at), load_sums(&rows[r], at + COLUMNS)];
+            }
+        }
     }
     for (i, b) in b.iter().enumerate() {
         let b = [load_block(&b[0]), load_block(&b[1])];
