@@ -16,6 +16,9 @@ use super::ceilings::{read, read_eight_streams, read_two_streams, stream_copy};
 pub enum Kind {
     /// 8-bit multiply-accumulates as this instruction set's kernel does them.
     Int8(Isa),
+    /// The same with AVX2 on activations whose signs mask the weights: two times `vpxor` and `vpmaddubsw`, and
+    /// one widening for both.
+    MaskedInt8Avx2,
     /// The same with AVX-512 VNNI or AMX for 4-bit weights in groups of 64, each of which ends with a
     /// conversion, a multiplication by its scale and an addition in f32. Unpacking is not counted.
     Int4(Isa),
@@ -40,6 +43,7 @@ impl Kind {
             Self::Int8(Isa::AvxVnni) => "int8, vpdpbusd on 32 bytes",
             Self::Int8(Isa::NeonDotprod) => "int8, udot",
             Self::Int8(_) => "int8, vpmaddubsw + vpmaddwd + vpaddd",
+            Self::MaskedInt8Avx2 => "int8, masked, two vpmaddubsw to each vpmaddwd",
             Self::Int4(Isa::Amx) => "int8 × int4, tdpbusd in groups of 64",
             Self::Int4(_) => "int8 × int4, vpdpbusd on 64 bytes in groups of 64",
             Self::Int16Avx2 => "int16, vpmaddwd + vpaddd",
@@ -55,7 +59,7 @@ impl Kind {
     /// What is counted, in 10⁹ a second.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Int8(_) | Self::Int4(_) | Self::Int16Avx2 => "GOP/s",
+            Self::Int8(_) | Self::MaskedInt8Avx2 | Self::Int4(_) | Self::Int16Avx2 => "GOP/s",
             Self::F32(_) => "GFLOP/s",
             _ => "GB/s",
         }
@@ -134,6 +138,9 @@ pub fn arithmetic() -> Vec<Limit> {
         let int16 = || unsafe { x86::int16_avx2(STEPS) };
         all.push(chain(Kind::Int8(Isa::Avx2), 32, int8));
         all.push(chain(Kind::Int16Avx2, 16, int16));
+        // SAFETY: AVX2 was detected.
+        let masked = || unsafe { x86::masked_int8_avx2(STEPS) };
+        all.push(chain(Kind::MaskedInt8Avx2, 64, masked));
     }
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: AVX2 and FMA were detected.
@@ -237,6 +244,17 @@ mod x86 {
         int8_avx2,
         "avx2",
         "vpmaddubsw ymm12, ymm13, ymm13",
+        "vpmaddwd ymm12, ymm12, ymm15",
+        "vpaddd ymm\\i, ymm\\i, ymm12"
+    );
+    chain!(
+        masked_int8_avx2,
+        "avx2",
+        "vpxor ymm12, ymm13, ymm15",
+        "vpmaddubsw ymm12, ymm13, ymm12",
+        "vpxor ymm14, ymm13, ymm15",
+        "vpmaddubsw ymm14, ymm13, ymm14",
+        "vpaddw ymm12, ymm12, ymm14",
         "vpmaddwd ymm12, ymm12, ymm15",
         "vpaddd ymm\\i, ymm\\i, ymm12"
     );

@@ -18,7 +18,7 @@ pub mod support;
 #[path = "ch17_ladder/times.rs"]
 mod times;
 
-use fewer_bits::gemm::ladder::split_pair;
+use fewer_bits::gemm::ladder::{groups_in_pairs, split_pair};
 use fewer_bits::gemm::reference;
 use fewer_bits::{QParams, QRange};
 use instructions::{dot, is_safe, vpmaddubsw};
@@ -37,8 +37,10 @@ pub fn main() -> Outcome {
 pub fn run(evidence: &mut Evidence) -> Outcome {
     evidence.text("ch17_by_hand.md", by_hand()?);
     evidence.text("ch17_split.md", split()?);
+    evidence.text("ch17_masks.md", masks()?);
     evidence.text("ch17_counts.md", counts::table());
     evidence.text("ch17_remainders.md", remainders()?);
+    evidence.text("ch17_pairs.md", pairs()?);
     times::measure(evidence)
 }
 
@@ -99,6 +101,41 @@ fn split() -> Result<String> {
     Ok(minus(&text))
 }
 
+/// The same weights, masked by the signs of activations less 128.
+fn masks() -> Result<String> {
+    let mut text = "| weights | activations | less 128 | weights, masked | in 16 bits | lacks | $+ 128 \\sum w$ | together |\n\
+        |:-:|:-:|:-:|:-:|--:|--:|--:|--:|\n"
+        .to_owned();
+    for (w, a) in [
+        ([71i8, 107], [211u8, 171]),
+        ([71, 107], [20, 171]),
+        ([127, 127], [255, 255]),
+        ([127, 127], [0, 0]),
+        ([-128, -128], [255, 255]),
+    ] {
+        let signed = a.map(|a| (a ^ 0x80) as i8);
+        let masked = [0, 1].map(|i| w[i] ^ (signed[i] >> 7));
+        let sum = pair_in_16_bits(signed.map(i8::unsigned_abs), masked);
+        let negative = signed.map(i32::from).into_iter().filter(|&a| a < 0);
+        let lacks: i32 = -negative.sum::<i32>();
+        let offset = 128 * w.map(i32::from).iter().sum::<i32>();
+        if sum + lacks + offset != dot(&a, &w) {
+            return Err(format!("{w:?} is masked wrongly").into());
+        }
+        let show = |[x, y]: [i8; 2]| format!("{x}, {y}");
+        text += &format!(
+            "| {} | {}, {} | {} | {} | {sum} | {lacks} | {offset} | **{}** |\n",
+            show(w),
+            a[0],
+            a[1],
+            show(signed),
+            show(masked),
+            dot(&a, &w)
+        );
+    }
+    Ok(minus(&text))
+}
+
 /// As the instruction adds it.
 fn pair_in_16_bits(a: [u8; 2], w: [i8; 2]) -> i32 {
     let (mut all_a, mut all_w) = ([0; 32], [0; 32]);
@@ -142,8 +179,34 @@ pub fn uniform_weights(rng: &mut ChaCha8Rng, depth: usize, columns: usize) -> Ar
     Array2::from_shape_simple_fn((depth, columns), || rng.random())
 }
 
+/// How many groups find a partner.
+fn pairs() -> Result<String> {
+    by_distribution(|weights| {
+        let [groups, paired] = groups_in_pairs(weights.view())?;
+        Ok(format!("{:.1} %", 100.0 * paired as f64 / groups as f64))
+    })
+}
+
 /// How many weights leave a remainder.
 fn remainders() -> Result<String> {
+    by_distribution(|weights| {
+        let columns = weights.columns().into_iter();
+        let rests = columns.flat_map(|column| {
+            let column = column.to_vec();
+            let pairs = column.as_chunks::<2>().0;
+            let rests = pairs.iter().flat_map(|&pair| split_pair(pair).1);
+            rests.collect::<Vec<_>>()
+        });
+        let taken = rests.filter(|&rest| rest != 0).count();
+        Ok(format!(
+            "{:.1}",
+            1000.0 * taken as f64 / weights.len() as f64
+        ))
+    })
+}
+
+/// A table of some figure by distribution and depth.
+fn by_distribution(figure: impl Fn(&Array2<i8>) -> Result<String>) -> Result<String> {
     let mut text = "| weights | K = 64 | K = 512 | K = 4096 |\n|:--|--:|--:|--:|\n".to_owned();
     for name in ["normal", "uniform"] {
         text += &format!("| {name} |");
@@ -154,17 +217,7 @@ fn remainders() -> Result<String> {
                 "uniform" => uniform_weights(&mut rng, depth, columns),
                 _ => normal_weights(&mut rng, depth, columns)?,
             };
-            let columns = weights.columns().into_iter();
-            let rests = columns.flat_map(|column| {
-                let column = column.to_vec();
-                let pairs = column.as_chunks::<2>().0;
-                pairs
-                    .iter()
-                    .flat_map(|&pair| split_pair(pair).1)
-                    .collect::<Vec<_>>()
-            });
-            let taken = rests.filter(|&rest| rest != 0).count();
-            text += &format!(" {:.1} |", 1000.0 * taken as f64 / weights.len() as f64);
+            text += &format!(" {} |", figure(&weights)?);
         }
         text.push('\n');
     }

@@ -111,10 +111,7 @@ impl Step {
         }
         let Some(cpu) = Cpu::new(isa) else {
             return match (self, Kernel::new(isa)) {
-                (Self::Library, Some(kernel)) => {
-                    let packed = Weights::Library(PackedWeights::new(kernel, weights)?);
-                    Ok(Some(Ready::new(self, Cpu::Any, packed, weights)))
-                }
+                (Self::Library, Some(kernel)) => Ready::library(kernel, weights).map(Some),
                 _ => Ok(None),
             };
         };
@@ -134,6 +131,16 @@ impl Step {
 /// ```
 pub fn split_pair(pair: [i8; 2]) -> ([i8; 2], [i8; 2]) {
     make_safe(pair)
+}
+
+/// How many groups of four depths there are in all panels of 16 columns, and how many of them find a partner with
+/// which their masked products can be added in 16 bits: what packing does for the masked kernel of AVX2.
+///
+/// # Errors
+/// As [`PackedWeights::new`].
+pub fn groups_in_pairs(weights: ArrayView2<'_, i8>) -> Result<[usize; 2]> {
+    let portable = Kernel::new(Isa::Portable).unwrap_or(Kernel::best());
+    Ok(PackedWeights::new(portable, weights)?.groups_in_pairs())
 }
 
 /// For what the loops are compiled.
@@ -177,6 +184,15 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// [`Step::Library`] on a kernel of choice.
+    ///
+    /// # Errors
+    /// As [`PackedWeights::new`].
+    pub fn library(kernel: Kernel, weights: ArrayView2<'_, i8>) -> Result<Self> {
+        let packed = Weights::Library(PackedWeights::new(kernel, weights)?);
+        Ok(Self::new(Step::Library, Cpu::Any, packed, weights))
+    }
+
     fn new(step: Step, cpu: Cpu, packed: Weights, weights: ArrayView2<'_, i8>) -> Self {
         let columns = weights.columns().into_iter();
         let sum = |column: ndarray::ArrayView1<'_, i8>| column.iter().map(|&w| i32::from(w)).sum();

@@ -193,6 +193,14 @@ impl PackedWeights {
         true
     }
 
+    /// How many groups there are in all panels of a kernel that takes them in order, and how many could be in pairs.
+    pub(super) fn groups_in_pairs(&self) -> [usize; 2] {
+        let groups = self.depth.div_ceil(DEPTHS).max(1);
+        let panels = self.blocks.chunks_exact(groups);
+        let pairs = panels.flat_map(|panel| panel.chunks(CHUNK)).map(pair_up);
+        [self.blocks.len(), pairs.map(|(_, paired)| paired).sum()]
+    }
+
     /// Brings the depths of each panel in pairs.
     fn pair_depths(&mut self) {
         let groups = self.depth.div_ceil(DEPTHS).max(1);

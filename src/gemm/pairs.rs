@@ -45,12 +45,16 @@ type Sizes = [u16; 2 * COLUMNS];
 // ANCHOR: pair_up
 pub(super) fn pair_up(blocks: &[Block]) -> (Vec<u8>, usize) {
     let sizes: Vec<Sizes> = blocks.iter().map(sizes).collect();
-    let fit = |a: usize, b: usize| (0..2 * COLUMNS).all(|i| sizes[a][i] + sizes[b][i] <= LARGEST);
+    let fit = |a: &usize, b: &usize| {
+        let mut both = sizes[*a].iter().zip(&sizes[*b]);
+        both.all(|(a, b)| a + b <= LARGEST)
+    };
     let mut rest: Vec<usize> = (0..blocks.len()).collect();
     rest.sort_by_key(|&group| sizes[group].iter().max());
     let (mut pairs, mut singles) = (Vec::new(), Vec::new());
     while let Some(large) = rest.pop() {
-        match rest.iter().take(TRIES).position(|&small| fit(large, small)) {
+        let small = rest.iter().take(TRIES).position(|small| fit(&large, small));
+        match small {
             Some(small) => pairs.extend([large, rest.remove(small)]),
             None => singles.push(large),
         }

@@ -3,7 +3,7 @@
 use fewer_bits::Isa;
 use fewer_bits::gemm::ladder::{Ready, Step};
 use fewer_bits::gemm::{Kernel, PackedWeights, reference};
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -27,6 +27,8 @@ pub struct Rung {
     pub name: String,
     step: Step,
     isa: Isa,
+    /// Of the library.
+    kernel: Option<Kernel>,
     /// Whether it is not a step of the ladder.
     pub aside: bool,
     /// 10⁹ operations a second, by shape.
@@ -63,12 +65,13 @@ fn isa() -> Isa {
 /// The steps that this CPU can take.
 fn rungs() -> Result<Vec<Rung>> {
     let mut all = Vec::new();
-    let mut add = |name: String, step: Step, isa, aside| -> Result<()> {
+    let mut add = |name: String, step: Step, isa, kernel, aside| -> Result<()> {
         if step.ready(isa, Array2::zeros((1, 1)).view())?.is_some() {
             all.push(Rung {
                 name,
                 step,
                 isa,
+                kernel,
                 aside,
                 gops: Vec::new(),
                 uniform: None,
@@ -76,22 +79,32 @@ fn rungs() -> Result<Vec<Rung>> {
         }
         Ok(())
     };
-    for step in Step::ALL {
-        add(step.name().to_owned(), step, isa(), false)?;
+    for step in Step::ALL.into_iter().filter(|&step| step != Step::Library) {
+        add(step.name().to_owned(), step, isa(), None, false)?;
         if step == Step::LoopOrder && isa() != Isa::Portable {
-            add(
-                "the same, for any CPU".to_owned(),
-                step,
-                Isa::Portable,
-                true,
-            )?;
+            let name = "the same, for any CPU".to_owned();
+            add(name, step, Isa::Portable, None, true)?;
         }
     }
-    let best = Kernel::best().isa();
-    if best != isa() {
-        add(format!("the library, {best}"), Step::Library, best, false)?;
+    let mut kernels = Kernel::all(isa());
+    kernels.sort_by_key(|kernel| std::cmp::Reverse(kernel.name())); // split, then masked
+    if Kernel::best().isa() != isa() {
+        kernels.push(Kernel::best());
+    }
+    for kernel in kernels {
+        let name = format!("the library, {}", kernel.name());
+        add(name, Step::Library, kernel.isa(), Some(kernel), false)?;
     }
     Ok(all)
+}
+
+impl Rung {
+    fn ready(&self, w: ArrayView2<'_, i8>) -> Result<Ready> {
+        match self.kernel {
+            Some(kernel) => Ok(Ready::library(kernel, w)?),
+            None => Ok(self.step.ready(self.isa, w)?.ok_or("found before")?),
+        }
+    }
 }
 
 /// A step that multiplies the same matrices again and again. Its result has been compared with the reference.
@@ -169,8 +182,7 @@ impl Board {
                     continue;
                 }
                 let w = if is_uniform { &uniform } else { &normal };
-                let ready = rung.step.ready(rung.isa, w.view())?;
-                all.push(Work::new(ready.ok_or("found before")?, a, w)?);
+                all.push(Work::new(rung.ready(w.view())?, a, w)?);
                 kinds.push((i, is_uniform));
             }
         }
@@ -265,8 +277,7 @@ fn packing() -> Result<String> {
     let w = normal_weights(&mut rng, SIZE, SIZE)?;
     let a = activations(&mut rng, 1, SIZE);
     let kernel = Kernel::best();
-    let ready = Step::Library.ready(kernel.isa(), w.view())?;
-    let mut row = Work::new(ready.ok_or("every CPU has a kernel")?, &a, &w)?;
+    let mut row = Work::new(Ready::library(kernel, w.view())?, &a, &w)?;
     let mut pack = || {
         std::hint::black_box(PackedWeights::new(kernel, w.view())).expect("not too deep");
     };

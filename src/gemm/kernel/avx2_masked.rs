@@ -196,6 +196,7 @@ fn multiply<const R: usize>(
     }
 }
 
+// ANCHOR: products
 /// The products of 4 activations, added in pairs. 16 bits hold any.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -209,6 +210,7 @@ fn products([magnitudes, masks]: &Four, b: &Block) -> [__m256i; 2] {
     }
     pairs
 }
+// ANCHOR_END: products
 
 #[inline]
 #[target_feature(enable = "avx2")]
