@@ -139,16 +139,15 @@ impl Kernel {
     /// for there are two ways to keep products of bytes from saturating: to split weights, and to mask them.
     /// Which one is faster depends on the CPU.
     pub fn all(isa: Isa) -> Vec<Self> {
-        let mut all: Vec<_> = Self::new(isa).into_iter().collect();
-        #[cfg(target_arch = "x86_64")]
-        match all.first() {
-            Some(Self(Chosen::Avx2(avx2))) => {
-                all.push(Self(Chosen::Avx2Masked(Avx2Masked(*avx2))));
-            }
-            Some(Self(Chosen::Avx2Masked(Avx2Masked(avx2)))) => all.push(Self(Chosen::Avx2(*avx2))),
-            _ => {}
-        }
-        all
+        let first = Self::new(isa);
+        let second = first.and_then(|first| match first.0 {
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2(avx2) => Some(Self(Chosen::Avx2Masked(Avx2Masked(avx2)))),
+            #[cfg(target_arch = "x86_64")]
+            Chosen::Avx2Masked(Avx2Masked(avx2)) => Some(Self(Chosen::Avx2(avx2))),
+            _ => None,
+        });
+        first.into_iter().chain(second).collect()
     }
 
     /// The name of its instruction set, with the way if there are two.

@@ -42,7 +42,7 @@ pub const MAX_DEPTH_WITH_ZERO_POINTS: usize = (i32::MAX / (255 * 255)) as usize;
 
 /// Weights in the order that one kernel reads, with what it needs to know about them.
 ///
-/// Packing costs about as much as a product with a few rows; do it once.
+/// Packing costs as much as a product with some hundred rows; do it once.
 #[derive(Debug, Clone)]
 pub struct PackedWeights {
     pub(super) kernel: Kernel,

@@ -50,7 +50,7 @@ pub(super) fn pair_up(blocks: &[Block]) -> (Vec<u8>, usize) {
         both.all(|(a, b)| a + b <= LARGEST)
     };
     let mut rest: Vec<usize> = (0..blocks.len()).collect();
-    rest.sort_by_key(|&group| sizes[group].iter().max());
+    rest.sort_by_cached_key(|&group| sizes[group].iter().max());
     let (mut pairs, mut singles) = (Vec::new(), Vec::new());
     while let Some(large) = rest.pop() {
         let small = rest.iter().take(TRIES).position(|small| fit(&large, small));

@@ -201,6 +201,9 @@ fn weights_that_are_nearly_too_large_to_be_summed_in_16_bits_do_not_saturate() {
             }
         }
     }
+    // One size more than fits: 128·(64 + 64 + 64 + 65) is 32 896.
+    let b = Array2::from_shape_fn((40, 16), |(k, _)| if k % 8 == 7 { 64 } else { 63 });
+    all_equal_the_reference(Array2::zeros((5, 40)).view(), 128, b.view());
 }
 
 #[test]

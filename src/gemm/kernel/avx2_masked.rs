@@ -2,8 +2,8 @@
 //!
 //! Less 128, an activation is a = |a| or −|a| with |a| ≤ 128. Where it is negative, all bits of the weight are
 //! flipped instead, which makes −w − 1 of w, and |a|·(−w − 1) = a·w − |a|. So two products lie between
-//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold, and of most weights even four; which, that
-//! is found when they are packed (`pairs.rs`). What a row's sums lack, Σ |a| over its negative activations, is
+//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold, and of weights as models have them mostly
+//! even four; of which ones, that is found when they are packed (`pairs.rs`). What a row's sums lack, Σ |a| over its negative activations, is
 //! the same in every column. Chapter 17.
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // see `avx2`
@@ -24,8 +24,8 @@ type Four = [[u8; DEPTHS]; 2];
 
 impl Avx2Masked {
     /// Whether it is faster than split weights on this CPU: AMD's with AVX2 start up to four vector instructions
-    /// a cycle, of which at most two may be multiplications. Of this kernel's, three in seven are. (Others start
-    /// three.)
+    /// a cycle, of which at most two may be multiplications. Of this kernel's, three in seven are, or two in four
+    /// for depths that are not in pairs. (Others start three.)
     pub(in crate::gemm) fn is_faster() -> bool {
         let vendor = __cpuid(0);
         let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
