@@ -52,7 +52,7 @@ impl<E: Epilogue> Product for Int8<'_, E> {
             rows,
         };
         let sums = sums.integers(rows.count().min(K::SUM_ROWS));
-        let alike = weights.depth() > 0 && weights.remainders().is_empty() && rows.start_alike();
+        let alike = multiplication.starts_alike();
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
             let padded = count.next_multiple_of(panel_columns::<K>());
@@ -63,29 +63,19 @@ impl<E: Epilogue> Product for Int8<'_, E> {
                 for out in &out[some.clone()] {
                     kernel.fetch(&out[first..first + count]);
                 }
-                let one_row = rows.count() == 1 && count == SUMS && !K::PAIRS;
-                let mut common = Row([0; SUMS]);
-                let alike = alike && !one_row;
-                match alike {
-                    true => {
-                        let common = slice::from_mut(&mut common);
-                        multiplication.start_with_zero_points(
-                            column,
-                            padded,
-                            start..start + 1,
-                            common,
-                        );
-                    }
-                    false => {
-                        multiplication.start_with_zero_points(column, padded, some.clone(), sums);
-                        multiplication.add_remainders(column, padded, start, sums);
-                    }
-                }
-                if one_row {
+                if rows.count() == 1 && count == SUMS && !K::PAIRS {
+                    multiplication.start(column, padded, some.clone(), sums);
                     let panels = weights.panels(column, SUMS);
                     kernel.multiply_row(activations, panels, &mut sums[0]);
                 } else {
-                    let common = alike.then_some(&common);
+                    let common = match alike {
+                        true => Some(multiplication.common_start(column, padded)),
+                        false => {
+                            multiplication.start(column, padded, some.clone(), sums);
+                            None
+                        }
+                    };
+                    let common = common.as_ref();
                     multiplication.add_products(common, activations, (column, padded), start, sums);
                 }
                 for ((row, out), sums) in some.clone().zip(&mut out[some]).zip(sums.iter()) {
@@ -106,6 +96,28 @@ struct Multiplication<'a, K: MicroKernel> {
 }
 
 impl<K: MicroKernel> Multiplication<'_, K> {
+    /// Whether the sums of all rows begin with the same, and there are products to be added to that.
+    #[inline(always)]
+    fn starts_alike(&self) -> bool {
+        let weights = self.weights;
+        weights.depth() > 0 && weights.remainders().is_empty() && self.rows.start_alike()
+    }
+
+    /// What the sums of all rows begin with.
+    #[inline(always)]
+    fn common_start(&self, first: usize, count: usize) -> SumRow {
+        let mut common = Row([0; SUMS]);
+        self.start_with_zero_points(first, count, 0..1, slice::from_mut(&mut common));
+        common
+    }
+
+    /// Writes what the sums of each row begin with.
+    #[inline(always)]
+    fn start(&self, first: usize, count: usize, rows: Range<usize>, sums: &mut [SumRow]) {
+        self.start_with_zero_points(first, count, rows.clone(), sums);
+        self.add_remainders(first, count, rows.start, sums);
+    }
+
     /// Σ (a − zᵢ)(w − zⱼ) = Σ a·w − zᵢ·Σ w − zⱼ·(Σ a − K·zᵢ): all but the first term, and what the
     /// kernel's sums lack of that.
     ///
@@ -169,7 +181,8 @@ impl<K: MicroKernel> Multiplication<'_, K> {
         }
     }
 
-    /// Adds the products of the rows from `start` on with the weights of `count` columns.
+    /// Adds the products of the rows from `start` on with the weights of `count` columns to `sums`, or
+    /// writes them there, plus what is common to all rows.
     #[inline(always)]
     fn add_products(
         &self,
