@@ -1,9 +1,9 @@
 //! Which depths share a widening.
 //!
-//! Products of masked activations (see `kernel/avx2_masked.rs`) are sums of up to 128·size, where the size of a weight
-//! is the larger of w + 1 and −w. So 16 bits hold the products of any two weights, and of more whose sizes sum to at
-//! most 256. Here, groups of four depths are paired so that in each column both pairs of the one and of the other add
-//! up in 16 bits, and need widening but once. A sum may be taken in any order, so each panel has its own. Chapter 17.
+//! A masked product (see `kernel/avx2_masked.rs`) is at most 128 times the *size* of its weight, the larger of w + 1
+//! and −w. So 16 bits hold the sum of any two, and of more if the sizes sum to at most 256. Here, groups of four
+//! depths find partners with which, in each column, they can be added in 16 bits and widened but once. A sum may be
+//! taken in any order, so each panel has its own. Chapter 17.
 
 use super::pack::{Block, COLUMNS};
 
@@ -35,7 +35,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The largest of a pair of weights' sizes that products can be summed with.
+/// What the sizes of weights may sum to.
 const LARGEST: u16 = 256;
 
 /// In each column the sizes of the first two weights, and of the other two.
