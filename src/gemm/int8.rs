@@ -96,11 +96,14 @@ struct Multiplication<'a, K: MicroKernel> {
 }
 
 impl<K: MicroKernel> Multiplication<'_, K> {
-    /// Whether the sums of all rows begin with the same, and there are products to be added to that.
+    /// Whether the sums of all rows begin with the same, and can do so in registers.
     #[inline(always)]
     fn starts_alike(&self) -> bool {
         let weights = self.weights;
-        weights.depth() > 0 && weights.remainders().is_empty() && self.rows.start_alike()
+        K::STARTS_IN_REGISTERS
+            && weights.depth() > 0 // or nothing would be added, nor written
+            && weights.remainders().is_empty()
+            && self.rows.start_alike()
     }
 
     /// What the sums of all rows begin with.

@@ -146,6 +146,8 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const CHUNK_GROUPS: usize = 256;
     /// Whether depths come in pairs, [`CHUNK_GROUPS`](Self::CHUNK_GROUPS) at a time.
     const PAIRS: bool = false;
+    /// Whether [`multiply_from`](Self::multiply_from) is faster than to write each row's start.
+    const STARTS_IN_REGISTERS: bool = false;
     /// What the address of a row is a multiple of.
     const ROW_ALIGNMENT: usize = 16;
     /// What [`activations`](Self::activations) takes from each unsigned byte.

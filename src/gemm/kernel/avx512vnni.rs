@@ -33,6 +33,7 @@ impl MicroKernel for Avx512Vnni {
     const PANEL_ROWS: usize = 6;
     const PACKED_ROWS: usize = 12;
     const BLOCKS: usize = 2;
+    const STARTS_IN_REGISTERS: bool = true;
     type Activation = u8;
 
     #[inline(always)]
