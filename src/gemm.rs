@@ -117,7 +117,7 @@ impl Kernel {
         match isa {
             Isa::Portable => Some(Chosen::Portable(Portable)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Avx2::detect().map(|avx2| match Avx2Masked::is_faster() {
+            Isa::Avx2 => Avx2::detect().map(|avx2| match Avx2Masked::is_preferred() {
                 true => Chosen::Avx2Masked(Avx2Masked(avx2)),
                 false => Chosen::Avx2(avx2),
             }),
@@ -137,7 +137,7 @@ impl Kernel {
 
     /// All kernels of `isa` that this CPU can run, and first the one that is [`new`](Self::new). AVX2 has two,
     /// for there are two ways to keep products of bytes from saturating: to split weights, and to mask them.
-    /// Which one is faster depends on the CPU.
+    /// Which one is the faster depends on the CPU.
     pub fn all(isa: Isa) -> Vec<Self> {
         let first = Self::new(isa);
         let second = first.and_then(|first| match first.0 {

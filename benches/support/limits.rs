@@ -209,8 +209,8 @@ mod x86 {
     use std::arch::asm;
 
     /// A function that executes `$instructions` `steps` times for each of 12 sums, registers 0 to
-    /// 11. Register 12 is for a product; 13 holds bytes of all ones, 14 floats of 1.0, 15 words
-    /// of 1.
+    /// 11. Register 12 is for a product; 13 holds bytes of all ones, 14 floats of 1.0 or a second
+    /// product, 15 words of 1.
     macro_rules! chain {
         ($name:ident, $features:literal, $($instructions:literal),+) => {
             #[target_feature(enable = $features)]

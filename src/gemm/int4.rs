@@ -247,10 +247,12 @@ impl Product for Int4<'_> {
         for first in (0..columns).step_by(SUMS) {
             let count = SUMS.min(columns - first);
             if weights.depth == 0 {
-                // There is no panel without depths.
                 reals.fill(Row([0.0; SUMS]));
             }
-            for at in (0..count).step_by(width).take_while(|_| weights.depth > 0) {
+            for at in (0..count).step_by(width) {
+                if weights.depth == 0 {
+                    break; // there are no panels
+                }
                 let mut panel = weights.panel(first_column + first + at);
                 if !packed {
                     kernel.unpack(panel.halves, blocks);

@@ -99,11 +99,14 @@ impl<K: MicroKernel> Multiplication<'_, K> {
     /// Whether the sums of all rows begin with the same, and can do so in registers.
     #[inline(always)]
     fn starts_alike(&self) -> bool {
-        let weights = self.weights;
+        let (weights, rows) = (self.weights, self.rows);
+        let first = rows.zero_points().first();
         K::STARTS_IN_REGISTERS
             && weights.depth() > 0 // or nothing would be added, nor written
             && weights.remainders().is_empty()
-            && self.rows.start_alike()
+            && rows.row_sums().is_empty()
+            && rows.shortfalls().iter().all(|&shortfall| shortfall == 0)
+            && rows.zero_points().iter().all(|z| Some(z) == first)
     }
 
     /// What the sums of all rows begin with.

@@ -69,9 +69,8 @@ impl<T> DerefMut for Row<T> {
 pub(super) struct Group<'a> {
     /// The zero point z of each row.
     pub(super) zero_points: &'a [i32],
-    /// Whether they are all the same.
+    /// Whether they are all the same. (Only x86 kernels ask.)
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    // elsewhere, each row asks for its own
     pub(super) one_zero_point: bool,
     /// Σ w of each column.
     pub(super) column_sums: &'a [i32],
@@ -146,7 +145,7 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const CHUNK_GROUPS: usize = 256;
     /// Whether depths come in pairs, [`CHUNK_GROUPS`](Self::CHUNK_GROUPS) at a time.
     const PAIRS: bool = false;
-    /// Whether [`multiply_from`](Self::multiply_from) is faster than to write each row's start.
+    /// Whether there is [`multiply_from`](Self::multiply_from), and it is faster than to write each row's start.
     const STARTS_IN_REGISTERS: bool = false;
     /// What the address of a row is a multiple of.
     const ROW_ALIGNMENT: usize = 16;
@@ -190,16 +189,13 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     #[inline(always)]
     fn multiply_from(
         self,
-        start: &[i32],
-        a: &[Self::Activation],
-        stride: usize,
-        part: Part<'_>,
-        (sums, at): (&mut [SumRow], usize),
+        _start: &[i32],
+        _a: &[Self::Activation],
+        _stride: usize,
+        _part: Part<'_>,
+        _sums: (&mut [SumRow], usize),
     ) {
-        for sums in sums.iter_mut() {
-            sums[at..at + start.len()].copy_from_slice(start);
-        }
-        self.multiply(a, stride, part, sums, at);
+        unreachable!("only where STARTS_IN_REGISTERS is true");
     }
 
     /// Is told what will be written soon.

@@ -209,15 +209,6 @@ impl<'a, K: MicroKernel> PackedRows<'a, K> {
         &self.shortfalls
     }
 
-    /// Whether the sums of all rows begin with the same: they share a zero point, lack nothing, and the weights
-    /// have no zero points.
-    pub(super) fn start_alike(&self) -> bool {
-        let first = self.zero_points.first();
-        self.row_sums.is_empty()
-            && self.zero_points.iter().all(|z| Some(z) == first)
-            && self.shortfalls.iter().all(|&shortfall| shortfall == 0)
-    }
-
     /// The sum of each row's activations, each less [`MicroKernel::OFFSET`], if the weights have zero
     /// points; none otherwise.
     pub(super) fn row_sums(&self) -> &[i32] {

@@ -2,9 +2,9 @@
 //!
 //! Less 128, an activation is a = |a| or −|a| with |a| ≤ 128. Where it is negative, all bits of the weight are
 //! flipped instead, which makes −w − 1 of w, and |a|·(−w − 1) = a·w − |a|. So two products lie between
-//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold, and of weights as models have them mostly
-//! even four; of which ones, that is found when they are packed (`pairs.rs`). What a row's sums lack, Σ |a| over its negative activations, is
-//! the same in every column. Chapter 17.
+//! −128·128·2 = −32 768 and 128·127·2 = 32 512, which 16 bits hold. Of weights as models have them, 16 bits
+//! mostly hold even four; `pairs.rs` finds them. What a row's sums lack, Σ |a| over its negative activations,
+//! is the same in every column. Chapter 17.
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // see `avx2`
 
@@ -23,10 +23,10 @@ pub(in crate::gemm) struct Avx2Masked(pub(in crate::gemm) Avx2);
 type Four = [[u8; DEPTHS]; 2];
 
 impl Avx2Masked {
-    /// Whether it is faster than split weights on this CPU: AMD's with AVX2 start up to four vector instructions
-    /// a cycle, of which at most two may be multiplications. Of this kernel's, three in seven are, or two in four
-    /// for depths that are not in pairs. (Others start three.)
-    pub(in crate::gemm) fn is_faster() -> bool {
+    /// Whether it is preferred to split weights on this CPU. It executes more instructions, but fewer
+    /// multiplications, which pays where four vector instructions start in a cycle and two may multiply: on
+    /// AMD's, as measured on Zen 5. With three a cycle, as on Intel's, it would lose a seventh, by count.
+    pub(in crate::gemm) fn is_preferred() -> bool {
         let vendor = __cpuid(0);
         let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
         matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
@@ -157,8 +157,8 @@ fn multiply<const R: usize>(
     }
     let four = |r: usize, position: u8| {
         let group = usize::from(position).min(groups - 1);
-        // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·groups ≤ len(a), as asserted: groups are not 0
-        // where there is a position. So these are 4 pairs of bytes.
+        // SAFETY: r·stride + 4·(group + 1) ≤ (R − 1)·stride + 4·groups ≤ len(a), as asserted, for r < R and
+        // group < groups, which is not 0: this is called for a block. So these are 4 pairs of bytes.
         unsafe { &*a.as_ptr().add(r * stride + group * DEPTHS).cast::<Four>() }
     };
     let (pairs, singles) = part.blocks.split_at(part.paired);
